@@ -1,11 +1,17 @@
-# octavo_room(<name> [DEPS room...] [LIBS library...])
+# octavo_room(<name> [SUBDIRS folder...] [DEPS room...] [LIBS library...])
 # Makes the static library octavo_<name> of the folder's sources and, if OCTAVO_TESTS is on, the
 # program <name>_test of its *_test.cc files (`testing.cc`/`testing_*.cc` are helpers for tests and go there too).
 # A room may include only what it names in DEPS, transitively: tests/architecture checks that.
 function(octavo_room name)
-  cmake_parse_arguments(ROOM "" "" "DEPS;LIBS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS *.cc)
-  file(GLOB tests CONFIGURE_DEPENDS *_test.cc testing*.cc)
+  cmake_parse_arguments(ROOM "" "" "SUBDIRS;DEPS;LIBS" ${ARGN})
+  set(source_globs *.cc)
+  set(test_globs *_test.cc testing*.cc)
+  foreach(dir ${ROOM_SUBDIRS})
+    list(APPEND source_globs ${dir}/*.cc)
+    list(APPEND test_globs ${dir}/*_test.cc ${dir}/testing*.cc)
+  endforeach()
+  file(GLOB sources CONFIGURE_DEPENDS ${source_globs})
+  file(GLOB tests CONFIGURE_DEPENDS ${test_globs})
   if(tests)
     list(REMOVE_ITEM sources ${tests})
   endif()

@@ -1,0 +1,66 @@
+// Request: what a user wants, immutable, checked and tokenised. Sequence: how far one of its n answers has
+// come; owned by the Scheduler, touched by the engine thread only.
+//
+// Invariants of a Sequence:
+//  1. num_computed counts tokens whose KV the submitted steps have written or will write; device work is in
+//     order, so a later step may read them.
+//  2. inflight steps mention its slot; the slot goes to another sequence only at inflight == 0.
+//  3. unread of those steps draw a token that the host has not read: the sequence's length is
+//     num_tokens() = prompt + output + unread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/strong_id.h"
+#include "cache/kv_manager.h"
+#include "engine/token_masker.h"
+#include "octavo/outputs.h"
+#include "octavo/sampling_params.h"
+
+namespace octavo {
+
+using RequestKey = StrongId<struct RequestTag, int64_t>;  // unique in this process, unlike the user's id
+
+struct Request {
+  RequestKey key;
+  std::string id;
+  std::shared_ptr<const std::vector<TokenId>> prompt;
+  std::shared_ptr<const SamplingParams> params;
+  int max_tokens = 0;                           // resolved: prompt + max_tokens fit the context
+  std::vector<TokenId> eos_ids;                 // end the sequence with no stop_reason; empty with ignore_eos
+  std::vector<std::vector<TokenId>> bad_words;  // tokenised
+  int64_t priority = 0;
+  double arrival = 0;
+  std::string cache_salt;
+  uint64_t seed = 0;                            // of sequence 0; sequence i uses seed + i
+  std::function<std::unique_ptr<TokenMasker>()> make_masker;  // null: unconstrained
+};
+
+enum class SequenceState { kWaiting, kRunning, kRetired };
+
+struct Sequence {
+  SequenceId id;
+  std::shared_ptr<const Request> request;
+  int index = 0;
+  SequenceState state = SequenceState::kWaiting;
+  SlotId slot;                   // valid while running, and until inflight is 0
+  std::vector<TokenId> output;   // tokens read by the host
+  int num_computed = 0;
+  int num_cached = 0;            // prompt tokens found in the prefix cache at first admission
+  int inflight = 0;
+  int unread = 0;
+  int num_preemptions = 0;
+  bool slot_ready = false;       // the device's state row was set up since the sequence got its slot
+  SequenceBlocks blocks;
+  std::unique_ptr<TokenMasker> masker;
+  double first_scheduled = 0;
+
+  int num_prompt() const { return static_cast<int>(request->prompt->size()); }
+  int num_known() const { return num_prompt() + static_cast<int>(output.size()); }
+  int num_tokens() const { return num_known() + unread; }
+};
+
+}  // namespace octavo

@@ -1,0 +1,95 @@
+// Scheduler: decides what runs in the next step, and what a finished step means. It knows requests, tokens and
+// blocks; it never sees a device, a text or a socket. Engine thread.
+//
+// schedule(): one token budget a step, no prefill or decode phases. Every sequence catches its num_computed up
+// to its num_tokens(): running ones first, oldest first, then waiting ones by policy, while budget, slots
+// and blocks last. When a running sequence finds no block, the newest (fcfs) or least urgent (priority) one
+// is preempted: its blocks are freed, it waits again and is recomputed, prompt and output alike.
+// commit(): reads the tokens of the oldest step in flight, ends sequences at end-of-sequence, stop tokens and
+// max_tokens, and yields events for the OutputProcessor. A row whose sequence was retired meanwhile is dropped.
+#pragma once
+
+#include <optional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cache/kv_manager.h"
+#include "engine/batch_plan.h"
+#include "engine/request.h"
+
+namespace octavo {
+
+enum class SchedulingPolicy { kFcfs, kPriority };
+
+struct SchedulerConfig {
+  int max_num_batched_tokens = 2048;
+  int max_num_seqs = 128;            // also the number of slots
+  int max_model_len = 0;
+  int long_prefill_token_threshold = 0;
+  bool chunked_prefill = true;
+  SchedulingPolicy policy = SchedulingPolicy::kFcfs;
+  int vocab_size = 0;
+};
+
+// One thing that happened to a sequence in a step; plain data for the output threads.
+struct SequenceEvent {
+  RequestKey request;
+  int index = 0;
+  SequenceId sequence;
+  bool has_token = false;
+  SampledToken token;
+  FinishReason finish = FinishReason::kNone;
+  std::optional<TokenId> stop_token;    // the stop_token_ids entry that ended it; none for eos
+  bool hide_token = false;              // the token ends the sequence and is not part of its text
+  std::string error;                    // with FinishReason::kError
+  std::vector<SampledToken> prompt_logprobs;  // for prompt positions prompt_logprobs_first, +1, …
+  int prompt_logprobs_first = 0;
+  int num_cached_tokens = 0;
+  double first_scheduled = 0;
+};
+
+struct SchedulerStats {
+  int running = 0;
+  int waiting = 0;
+  int64_t preemptions = 0;
+  int64_t prompt_tokens = 0;
+  int64_t generation_tokens = 0;
+  int64_t prefix_queries = 0;   // tokens
+  int64_t prefix_hits = 0;
+  int last_step_tokens = 0;
+};
+
+class Scheduler {
+ public:
+  Scheduler(const SchedulerConfig& config, KvManager& cache);
+
+  // REQUIRES: prompt not empty, prompt + max_tokens <= max_model_len.
+  void add(std::shared_ptr<const Request> request);
+  // Ends one sequence (a stop string was found in its text after `num_output` tokens, or its reader is gone).
+  // No event follows; tokens still in flight are dropped. Unknown or ended sequences are ignored.
+  void finish(RequestKey request, int index);
+  // Ends all sequences of a request. No events follow.
+  void cancel(RequestKey request);
+
+  // The next step, perhaps empty: nothing to do, or everything waits for a step in flight.
+  BatchPlan schedule(double now);
+  // Masks for the samples of the newest submitted plan that need one. REQUIRES: all steps before are committed.
+  StepMasks make_masks(const BatchPlan& plan);
+  // Reads the oldest uncommitted step. A failed step ends every sequence in it with FinishReason::kError.
+  std::vector<SequenceEvent> commit(const StepResult& result);
+
+  bool has_unfinished() const;
+  SchedulerStats stats() const;
+  // Every invariant that can be checked without a slow model; empty, or what is wrong. For tests and idle checks.
+  std::string check_invariants() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+
+ public:
+  ~Scheduler();
+};
+
+}  // namespace octavo

@@ -1,0 +1,27 @@
+// Parameter: one tensor of a checkpoint and where it goes. The loader, dummy weights, live updates and export
+// all walk the same list, and write in place at fixed addresses.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace octavo {
+
+struct Parameter {
+  std::string name;   // in the checkpoint: "model.layers.0.self_attn.q_proj.weight"
+  Shape shape;        // in the checkpoint; anything else is an error
+  // Writes rows [first_row, first_row + src.dim(0)) of dimension 0. `src` is in host memory, of any float
+  // dtype. Disjoint rows may be written from several threads at once, cut at multiples of 64 rows.
+  std::function<void(int64_t first_row, const Tensor& src)> load_rows;
+  bool optional = false;  // may be missing from the checkpoint (a bias that a config only implies)
+  bool constant = false;  // norm weights and biases: dummy weights fill 1 and 0 instead of noise; see fill
+  float fill = 0;         // value of a constant under --load-format dummy
+};
+
+using ParameterVisitor = std::function<void(const Parameter&)>;
+
+}  // namespace octavo

@@ -1,0 +1,42 @@
+// ChatTemplate: a model's Jinja chat template, parsed once. Immutable; any thread.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "octavo/status.h"
+#include "octavo/text.h"
+#include "octavo/value.h"
+
+namespace octavo::text {
+
+// How a rendering failed; the goldens' kinds (shared/data/chat_templates/README.md).
+enum class TemplateErrorKind { kNone, kSyntax, kUndefined, kRaised, kSecurity, kPython, kLimit };
+std::string_view to_string(TemplateErrorKind kind);
+
+struct RenderResult {
+  std::string output;
+  TemplateErrorKind error = TemplateErrorKind::kNone;
+  std::string message;  // for kRaised exactly what the template gave to raise_exception
+  bool ok() const { return error == TemplateErrorKind::kNone; }
+};
+
+class ChatTemplate {
+ public:
+  // Parses Jinja source. Errors name the line.
+  static StatusOr<std::shared_ptr<const ChatTemplate>> parse(std::string source);
+
+  // Renders with `variables` as globals. `now` (Unix seconds, read as local time) feeds strftime_now.
+  RenderResult render(const Value::Dict& variables, int64_t now) const;
+
+  ~ChatTemplate();
+
+ private:
+  struct Impl;
+  explicit ChatTemplate(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace octavo::text

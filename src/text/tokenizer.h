@@ -1,0 +1,55 @@
+// Tokenizer: text to token ids and back, as the model's tokenizer.json says. Immutable after load; any thread.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "octavo/status.h"
+#include "octavo/text.h"
+
+namespace octavo::text {
+
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  virtual StatusOr<std::vector<TokenId>> encode(std::string_view text, EncodeOptions options) const = 0;
+  // Whole decoding of a list of ids; bytes that form no character become U+FFFD.
+  virtual std::string decode(std::span<const TokenId> ids, bool skip_special_tokens) const = 0;
+  // The raw bytes that `id` adds to a text, not necessarily whole characters; empty for ids without an entry.
+  virtual std::string_view token_bytes(TokenId id) const = 0;
+  virtual std::string token_string(TokenId id) const = 0;  // as written in the vocabulary
+  virtual TokenId token_id(std::string_view token_string) const = 0;  // -1: none
+  virtual bool is_special(TokenId id) const = 0;
+  virtual int vocab_size() const = 0;  // largest id + 1
+};
+
+// Reads `path`: a tokenizer.json, or a directory that holds one. Errors name what the file asks for and we lack.
+StatusOr<std::unique_ptr<Tokenizer>> load_tokenizer(const std::filesystem::path& path);
+// The same from the JSON text, for tests and fuzzers.
+StatusOr<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json);
+
+// Decodes a growing list of ids piece by piece: append() returns the text that has become certain with this id
+// (whole characters only, as early as possible), flush() what remains (U+FFFD for a character cut short).
+// One thread. The tokenizer must outlive it.
+class TokenStreamer {
+ public:
+  TokenStreamer(const Tokenizer& tokenizer, bool skip_special_tokens)
+      : tokenizer_(&tokenizer), skip_special_(skip_special_tokens) {}
+  // `append(prompt tail)` is not needed for byte-level vocabularies; others (leading-space rules) call prime().
+  void prime(std::span<const TokenId> prompt_ids);
+  std::string append(TokenId id);
+  std::string flush();
+
+ private:
+  const Tokenizer* tokenizer_;
+  bool skip_special_;
+  std::string pending_;      // bytes of a character not yet complete
+  bool at_start_ = true;
+};
+
+}  // namespace octavo::text
