@@ -3,14 +3,18 @@
 //
 // Invariants of a Sequence:
 //  1. num_computed counts tokens whose KV the submitted steps have written or will write; device work is in
-//     order, so a later step may read them.
+//     order, so a later step may read them. num_committed counts those of steps that came back without error;
+//     num_committed <= num_computed <= num_tokens(), num_committed <= num_known().
 //  2. inflight steps mention its slot; the slot goes to another sequence only at inflight == 0.
 //  3. unread of those steps draw a token that the host has not read: the sequence's length is
-//     num_tokens() = prompt + output + unread.
+//     num_tokens() = prompt + output + unread. While it runs, at most the last of these is not computed.
+//  4. A waiting sequence holds no blocks. It is admitted again only at inflight == 0, so every step in flight of a
+//     running sequence belongs to its present blocks and slot.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -47,19 +51,22 @@ struct Sequence {
   int index = 0;
   SequenceState state = SequenceState::kWaiting;
   SlotId slot;                   // valid while running, and until inflight is 0
-  std::vector<TokenId> output;   // tokens read by the host
+  std::vector<TokenId> tokens;   // the prompt, then the output that the host has read
   int num_computed = 0;
+  int num_committed = 0;
   int num_cached = 0;            // prompt tokens found in the prefix cache at first admission
   int inflight = 0;
   int unread = 0;
   int num_preemptions = 0;
-  bool slot_ready = false;       // the device's state row was set up since the sequence got its slot
+  bool borrowed = false;         // its first blocks came from a sibling, by KvManager::share
   SequenceBlocks blocks;
   std::unique_ptr<TokenMasker> masker;
   double first_scheduled = 0;
 
+  std::span<const TokenId> output() const { return std::span(tokens).subspan(request->prompt->size()); }
   int num_prompt() const { return static_cast<int>(request->prompt->size()); }
-  int num_known() const { return num_prompt() + static_cast<int>(output.size()); }
+  int num_known() const { return static_cast<int>(tokens.size()); }
+  int num_output() const { return num_known() - num_prompt(); }
   int num_tokens() const { return num_known() + unread; }
 };
 

@@ -21,7 +21,7 @@ class Model {
   virtual std::vector<KvCacheSpec> kv_groups() const = 0;
   // Hidden states of every token of the batch after the final norm: [T, hidden].
   virtual Tensor forward(ForwardContext& ctx) = 0;
-  // Logits of rows of `hidden`: [R, vocab] float32.
+  // Logits of each row of `hidden` [R, hidden], which the caller gathered: [R, vocab] float32.
   virtual Tensor logits(ForwardContext& ctx, const Tensor& hidden) = 0;
   virtual void for_each_parameter(const ParameterVisitor& visit) = 0;
 };

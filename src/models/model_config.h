@@ -8,21 +8,13 @@
 #include <string>
 #include <vector>
 
+#include "nn/rope.h"
 #include "octavo/sampling_params.h"
 #include "octavo/status.h"
 #include "octavo/value.h"
 #include "tensor/tensor.h"
 
 namespace octavo {
-
-struct RopeConfig {
-  std::string type = "default";   // default, llama3 (others are refused by make_model, by name)
-  double theta = 10000;
-  double factor = 1;              // llama3
-  double low_freq_factor = 1;
-  double high_freq_factor = 4;
-  int original_max_position = 8192;
-};
 
 struct ModelConfig {
   std::string architecture;       // architectures[0]
@@ -33,7 +25,7 @@ struct ModelConfig {
   int num_heads = 0;
   int num_kv_heads = 0;           // num_heads if not given
   int head_dim = 0;               // hidden_size / num_heads if not given
-  int max_position = 0;
+  int max_position = 0;           // the caller may lower it to the context served, before make_model
   bool tie_word_embeddings = false;
   double norm_eps = 1e-6;
   std::string hidden_act;         // silu, gelu_new, gelu …

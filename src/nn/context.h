@@ -1,7 +1,12 @@
 // ForwardContext: all that a model sees of the world while it runs one step: a backend, the batch's metadata
 // and the KV caches. A model never sees the scheduler or who owns a block. Worker thread.
+//
+// Every module returns its result as a StepTensor, whose memory goes back to the step when the handle goes:
+// in `x = down(ctx, gate_up(ctx, norm(ctx, x)), x)` each intermediate is free for the next layer, so a step
+// needs the memory of one layer, not of all. The ops of a step run in order, so reuse needs no waiting.
 #pragma once
 
+#include <utility>
 #include <vector>
 
 #include "ops/backend.h"
@@ -17,13 +22,67 @@ struct Batch {
   int num_tokens() const { return static_cast<int>(tokens.dim(0)); }
 };
 
+struct ForwardContext;
+
+// Owns one activation until it goes out of scope. Keep it with `auto`: a `Tensor` made from a temporary
+// would outlive its memory. Must not outlive the context.
+class StepTensor {
+ public:
+  StepTensor() = default;
+  StepTensor(ForwardContext* ctx, Tensor tensor, Tensor block)
+      : ctx_(ctx), tensor_(tensor), block_(block) {}
+  StepTensor(StepTensor&& other) noexcept
+      : ctx_(std::exchange(other.ctx_, nullptr)), tensor_(other.tensor_), block_(other.block_) {}
+  StepTensor& operator=(StepTensor&& other) noexcept {
+    std::swap(ctx_, other.ctx_);
+    std::swap(tensor_, other.tensor_);
+    std::swap(block_, other.block_);
+    return *this;
+  }
+  inline ~StepTensor();
+
+  operator const Tensor&() const { return tensor_; }  // NOLINT(google-explicit-constructor)
+  // The tensor, whose memory now stays taken until the next begin_step().
+  Tensor release() && {
+    ctx_ = nullptr;
+    return tensor_;
+  }
+
+ private:
+  ForwardContext* ctx_ = nullptr;
+  Tensor tensor_;
+  Tensor block_;  // the whole allocation, which may be larger
+};
+
 struct ForwardContext {
   Backend* backend = nullptr;
   const Batch* batch = nullptr;
-  std::vector<KvCache*> caches;        // one per group
+  std::vector<KvCache*> caches;  // one per group
   DType activation = DType::kF32;
+  std::vector<Tensor> free_blocks;  // of this step, given back by StepTensors
 
-  Tensor allocate(Shape shape) { return backend->allocate(activation, shape); }
+  // Not initialised. The smallest free block that is large enough, or new memory of the step.
+  StepTensor allocate(Shape shape) {
+    const int64_t count = shape.count();
+    auto best = free_blocks.end();
+    for (auto it = free_blocks.begin(); it != free_blocks.end(); ++it) {
+      if (it->count() >= count && (best == free_blocks.end() || it->count() < best->count())) best = it;
+    }
+    Tensor block;
+    if (best == free_blocks.end()) {
+      block = backend->allocate(activation, shape);
+    } else {
+      block = *best;
+      free_blocks.erase(best);
+    }
+    Tensor tensor = block;
+    tensor.shape = shape;
+    return {this, tensor, block};
+  }
 };
+
+StepTensor::~StepTensor() {
+  if (ctx_ != nullptr) ctx_->free_blocks.push_back(block_);
+}
 
 }  // namespace octavo

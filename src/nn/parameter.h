@@ -19,7 +19,8 @@ struct Parameter {
   std::function<void(int64_t first_row, const Tensor& src)> load_rows;
   bool optional = false;  // may be missing from the checkpoint (a bias that a config only implies)
   bool constant = false;  // norm weights and biases: dummy weights fill 1 and 0 instead of noise; see fill
-  float fill = 0;         // value of a constant under --load-format dummy
+  float fill = 0;         // value of a constant under --load-format dummy, and of a missing optional tensor
+  std::string alias;      // another name that checkpoints use; empty: none
 };
 
 using ParameterVisitor = std::function<void(const Parameter&)>;

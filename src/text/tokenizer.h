@@ -13,6 +13,14 @@
 
 namespace octavo::text {
 
+// What decoding does at the front of a text. SentencePiece-style vocabularies mark the space before a word, and
+// the one before the first word is not written.
+struct TextStart {
+  std::string strip;    // dropped from the front of the text, up to strip_count times
+  int strip_count = 0;
+  bool drop_spaces_of_first_token = false;
+};
+
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
@@ -26,6 +34,7 @@ class Tokenizer {
   virtual TokenId token_id(std::string_view token_string) const = 0;  // -1: none
   virtual bool is_special(TokenId id) const = 0;
   virtual int vocab_size() const = 0;  // largest id + 1
+  virtual const TextStart& text_start() const = 0;
 };
 
 // Reads `path`: a tokenizer.json, or a directory that holds one. Errors name what the file asks for and we lack.
@@ -40,16 +49,22 @@ class TokenStreamer {
  public:
   TokenStreamer(const Tokenizer& tokenizer, bool skip_special_tokens)
       : tokenizer_(&tokenizer), skip_special_(skip_special_tokens) {}
-  // `append(prompt tail)` is not needed for byte-level vocabularies; others (leading-space rules) call prime().
+  // Tells what stands before the first append(): what the front of a text loses, the answer's front keeps, and a
+  // character that the prompt begins the answer may complete.
   void prime(std::span<const TokenId> prompt_ids);
   std::string append(TokenId id);
   std::string flush();
 
  private:
+  std::string_view at_front(std::string_view bytes);
+  std::string take_certain();
+
   const Tokenizer* tokenizer_;
   bool skip_special_;
-  std::string pending_;      // bytes of a character not yet complete
-  bool at_start_ = true;
+  std::string pending_;  // bytes of a character not yet complete
+  std::string front_;    // the first token's bytes, where some are dropped from within
+  bool first_token_ = true;
+  int stripped_ = 0;     // so far from the front of the text
 };
 
 }  // namespace octavo::text

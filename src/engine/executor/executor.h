@@ -5,7 +5,7 @@
 // complete in the order submitted; device work is in that order too.
 #pragma once
 
-#include <functional>
+#include <memory>
 
 #include "engine/batch_plan.h"
 
@@ -14,7 +14,7 @@ namespace octavo {
 class Executor {
  public:
   virtual ~Executor() = default;
-  virtual void submit(BatchPlan plan) = 0;
+  virtual void submit(std::shared_ptr<const BatchPlan> plan) = 0;
   // REQUIRED once per submitted step, in order, also when no row needs a mask.
   virtual void sample(StepId step, StepMasks masks) = 0;
   // Blocks until the oldest unread step is complete. REQUIRES: sample() was called for it.

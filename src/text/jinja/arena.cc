@@ -1,6 +1,7 @@
 #include "text/jinja/arena.h"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "text/jinja/error.h"
 
@@ -24,19 +25,28 @@ void* Arena::allocate(size_t bytes) {
 
 std::string_view Arena::concat(std::string_view left, std::string_view right) {
   const size_t size = left.size() + right.size();
-  if (!left.empty() && left.data() + left.size() == last_text_end_ && next_ - last_text_end_ < 8) {
-    char* tail = next_ - (next_ - last_text_end_);
-    if (round_up(right.size()) <= static_cast<size_t>(end_ - next_)) {
-      if (!right.empty()) std::memcpy(tail, right.data(), right.size());
-      // The padding after `left` may have taken some of `right`.
-      next_ += round_up(right.size());
-      last_text_end_ = tail + right.size();
-      return {left.data(), size};
-    }
+  const bool is_last_text = !left.empty() && left.data() + left.size() == last_text_end_;
+  char* tail = nullptr;
+  if (is_last_text) {
+    const size_t padding = round_up(reinterpret_cast<uintptr_t>(last_text_end_)) -
+                           reinterpret_cast<uintptr_t>(last_text_end_);
+    // Nothing was handed out since, so the bytes after `left` are free.
+    if (last_text_end_ + padding == next_) tail = next_ - padding;
   }
-  char* to = static_cast<char*>(allocate(size));
+  if (tail != nullptr && right.size() + kAlign <= static_cast<size_t>(end_ - tail)) {
+    if (!right.empty()) std::memcpy(tail, right.data(), right.size());
+    last_text_end_ = tail + right.size();
+    next_ = tail + right.size() +
+            (round_up(reinterpret_cast<uintptr_t>(last_text_end_)) -
+             reinterpret_cast<uintptr_t>(last_text_end_));
+    return {left.data(), size};
+  }
+  // Room to grow in place, for who joins long texts piece by piece.
+  const size_t slack = !left.empty() && size > kFirstChunk ? size : 0;
+  char* to = static_cast<char*>(allocate(size + slack));
   if (!left.empty()) std::memcpy(to, left.data(), left.size());
   if (!right.empty()) std::memcpy(to + left.size(), right.data(), right.size());
+  next_ = to + round_up(size);
   last_text_end_ = to + size;
   return {to, size};
 }

@@ -1,0 +1,1 @@
+#include "backend/cpu/sampler_impl.h"

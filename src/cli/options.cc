@@ -1,0 +1,181 @@
+// Declares the flags of the engine and of the server. The order here is the order of the help.
+#include "cli/options.h"
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "cli/model_path.h"
+
+namespace octavo::cli {
+namespace {
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+void declare_model_flags(FlagSet& flags, ModelOptions& model, ModelSource& source) {
+  flags.group("Model");
+  flags.text("tokenizer", &model.tokenizer, "PATH", "folder or tokenizer.json; otherwise the model's");
+  flags.choice("dtype", &model.dtype,
+               {{"auto", "auto"}, {"bfloat16", "bfloat16"}, {"float16", "float16"}, {"half", "float16"},
+                {"float32", "float32"}, {"float", "float32"}},
+               "type of weights and activations");
+  flags.choice("load-format", &model.load_format,
+               {{"auto", "auto"}, {"hf", "auto"}, {"safetensors", "safetensors"}, {"dummy", "dummy"}},
+               "dummy: random weights from config.json alone");
+  flags.custom("max-model-len", "N|auto", "the model's, as far as the KV cache holds it",
+               "longest prompt and answer together; takes 32k, 32K", [&model](const std::string& v) -> Status {
+                 model.max_model_len.reset();
+                 if (v == "auto" || v == "-1") return {};
+                 ASSIGN_OR_RETURN(const int64_t n, parse_count(v));
+                 if (n < 1 || n > 1'000'000'000) return invalid_argument("must be at least 1, or auto");
+                 model.max_model_len = static_cast<int>(n);
+                 return {};
+               });
+  flags.text("generation-config", &model.generation_config, "auto|vllm|DIR",
+             "where default sampling comes from; vllm: none");
+  flags.text("chat-template", &model.chat_template, "FILE|TEXT", "otherwise the model's");
+  flags.integer("seed", &model.seed, {}, "seed of requests that bring none");
+  flags.text("revision", &source.revision, "REV", "revision in the Hugging Face cache; otherwise main");
+  flags.text("download-dir", &source.download_dir, "DIR", "the Hugging Face cache; otherwise as HF_HOME says");
+}
+
+void declare_cache_flags(FlagSet& flags, CacheOptions& cache) {
+  flags.group("KV cache");
+  flags.integer("block-size", &cache.block_size, {1, 65536}, "tokens in a block");
+  flags.custom("kv-cache-memory-bytes", "BYTES", "", "memory for the cache; takes 512M, 4G",
+               [&cache](const std::string& v) -> Status {
+                 ASSIGN_OR_RETURN(const int64_t n, parse_count(v));
+                 if (n < 1) return invalid_argument("must be at least 1");
+                 cache.kv_cache_memory_bytes = n;
+                 return {};
+               });
+  flags.number("memory-share", &cache.memory_share, {0.01, 1},
+               "share of the memory left after the weights, without --kv-cache-memory-bytes");
+  flags.toggle("enable-prefix-caching", &cache.enable_prefix_caching, "reuse the blocks of equal prefixes");
+}
+
+void declare_scheduler_flags(FlagSet& flags, EngineOptions& engine) {
+  SchedulerOptions& scheduler = engine.scheduler;
+  flags.group("Scheduler");
+  flags.count("max-num-batched-tokens", &scheduler.max_num_batched_tokens, {1, 1 << 24},
+              "tokens computed in one step");
+  flags.count("max-num-seqs", &scheduler.max_num_seqs, {1, 1 << 20}, "sequences in one step");
+  flags.count("long-prefill-token-threshold", &scheduler.long_prefill_token_threshold, {0},
+              "most prompt tokens of one request in a step; 0: no limit");
+  flags.toggle("enable-chunked-prefill", &scheduler.enable_chunked_prefill,
+               "split long prompts over several steps");
+  flags.choice("scheduling-policy", &scheduler.policy, {{"fcfs", "fcfs"}, {"priority", "priority"}},
+               "who goes first: the earliest, or the lowest `priority`");
+  flags.toggle("async-scheduling", &scheduler.async_scheduling, "plan a step while the one before it runs");
+  flags.integer("max-logprobs", &engine.max_logprobs, {-1},
+                "most log-probabilities that a request may ask for; -1: no limit");
+}
+
+void declare_device_flags(FlagSet& flags, EngineOptions& engine, ModelSource& source) {
+  flags.group("Device");
+  flags.choice("device", &engine.device.device, {{"auto", "auto"}, {"cpu", "cpu"}, {"cuda", "cuda"}},
+               "where the model runs");
+  flags.integer("threads", &engine.device.threads, {0, 4096}, "threads of the CPU backend; 0: one a core");
+  flags.integer("output-threads", &engine.output_threads, {1, 256}, "threads that turn tokens into text");
+  flags.choice("log-level", &source.log_level,
+               {{"debug", "debug"}, {"info", "info"}, {"warning", "warning"}, {"error", "error"}, {"off", "off"}},
+               "otherwise OCTAVO_LOG_LEVEL, or info");
+}
+
+void declare_server_flags(FlagSet& flags, ServeOptions& options) {
+  serve::ServerOptions& server = options.server;
+  flags.group("Server");
+  flags.text("host", &server.host, "ADDRESS", "address to listen on");
+  flags.integer("port", &server.port, {0, 65535}, "0: any free port");
+  flags.list("api-key", &server.api_keys, "KEY", "keys to ask for; otherwise OCTAVO_API_KEY or VLLM_API_KEY");
+  flags.list("served-model-name", &server.served_model_names, "NAME",
+             "names in requests; the first one is reported");
+  flags.integer("stream-interval", &server.stream_interval, {1}, "tokens in one event of a stream");
+  flags.number("shutdown-timeout", &server.shutdown_timeout_seconds, {0},
+               "seconds that requests may take to end after SIGTERM");
+  flags.toggle("enable-log-requests", &server.enable_log_requests, "log each request");
+  flags.turn_on("disable-log-stats", &options.disable_log_stats, "no line of statistics every 10 s");
+  const auto bytes = [&flags](std::string name, size_t* target, std::string help) {
+    flags.custom(std::move(name), "BYTES", std::to_string(*target), std::move(help),
+                 [target](const std::string& v) -> Status {
+                   ASSIGN_OR_RETURN(const int64_t n, parse_count(v));
+                   if (n < 1024) return invalid_argument("must be at least 1024");
+                   *target = static_cast<size_t>(n);
+                   return {};
+                 });
+  };
+  bytes("max-body-bytes", &server.max_body_bytes, "largest request body");
+  bytes("max-header-bytes", &server.max_header_bytes, "largest request header");
+  bytes("max-unsent-bytes", &server.max_unsent_bytes, "a stream whose client reads slower than this is cut off");
+  flags.number("keep-alive-seconds", &server.keep_alive_seconds, {0}, "how long an idle connection stays");
+  flags.integer("io-threads", &server.io_threads, {1, 256}, "threads that tokenise requests");
+}
+
+}  // namespace
+
+void declare_engine_flags(FlagSet& flags, EngineOptions& engine, ModelSource& source) {
+  flags.positional(&engine.model.model);
+  flags.accept_config_file();
+  declare_model_flags(flags, engine.model, source);
+  declare_cache_flags(flags, engine.cache);
+  declare_scheduler_flags(flags, engine);
+  declare_device_flags(flags, engine, source);
+}
+
+FlagSet make_serve_flags(ServeOptions& options) {
+  FlagSet flags("octavo serve [MODEL] [flags]",
+                "Serves MODEL over OpenAI's API. MODEL is a folder with config.json, or owner/name in the\n"
+                "Hugging Face cache; without it the bundled octavo-tiny is served.\n"
+                "--config FILE reads flags from YAML (`max-num-seqs: 64`); the command line wins over it.\n"
+                "--help=WORD shows the flags about WORD.");
+  declare_server_flags(flags, options);
+  declare_engine_flags(flags, options.engine, options.source);
+  return flags;
+}
+
+void finish_serve_options(ServeOptions& options) {
+  if (options.server.api_keys.empty()) {
+    for (const char* name : {"OCTAVO_API_KEY", "VLLM_API_KEY"}) {
+      if (const std::string key = environment(name); !key.empty()) {
+        options.server.api_keys = {key};
+        break;
+      }
+    }
+  }
+  if (options.disable_log_stats) options.server.log_stats_seconds = 0;
+}
+
+StatusOr<std::string> resolve_engine_paths(EngineOptions& engine, const ModelSource& source) {
+  const ModelPlaces places = places_of_this_machine(source.download_dir);
+  std::string name = engine.model.model;
+  if (name.empty()) {
+    name = std::string(kBundledModel);
+    ASSIGN_OR_RETURN(engine.model.model, find_bundled_model(places));
+  } else {
+    ASSIGN_OR_RETURN(engine.model.model, find_model(name, source.revision, places));
+  }
+  if (!engine.model.tokenizer.empty() && !std::filesystem::exists(engine.model.tokenizer)) {
+    auto tokenizer = find_model(engine.model.tokenizer, source.revision, places);
+    if (!tokenizer.ok()) return tokenizer.status().with_context("--tokenizer");
+    engine.model.tokenizer = *tokenizer;
+  }
+  while (name.size() > 1 && name.back() == '/') name.pop_back();
+  return name;
+}
+
+Status apply_log_level(const std::string& level) {
+  const std::string word = level.empty() ? environment("OCTAVO_LOG_LEVEL") : level;
+  if (word == "debug") set_log_level(LogLevel::kDebug);
+  else if (word == "warning") set_log_level(LogLevel::kWarning);
+  else if (word == "error") set_log_level(LogLevel::kError);
+  else if (word == "off") set_log_level(LogLevel::kOff);
+  else if (word.empty() || word == "info") set_log_level(LogLevel::kInfo);
+  else return invalid_argument("OCTAVO_LOG_LEVEL: '" + word + "' is none of debug|info|warning|error|off");
+  return {};
+}
+
+}  // namespace octavo::cli

@@ -1,0 +1,42 @@
+// The flags that fill EngineOptions and ServerOptions. `serve` declares both; `bench latency` and
+// `bench throughput` declare the engine's. Names and defaults are those of `vllm serve`. Main thread.
+#pragma once
+
+#include <string>
+
+#include "cli/flags.h"
+#include "octavo/config.h"
+#include "octavo/status.h"
+#include "serve/server.h"
+
+namespace octavo::cli {
+
+// What the engine flags say beyond EngineOptions.
+struct ModelSource {
+  std::string revision;      // branch, tag or commit in the Hugging Face cache; empty: main
+  std::string download_dir;  // the cache's folder; empty: where HF_HOME and its kin say
+  std::string log_level;     // empty: OCTAVO_LOG_LEVEL, or info
+};
+
+struct ServeOptions {
+  EngineOptions engine;
+  ModelSource source;
+  serve::ServerOptions server;
+  bool disable_log_stats = false;
+};
+
+// The targets must outlive `flags`.
+void declare_engine_flags(FlagSet& flags, EngineOptions& engine, ModelSource& source);
+FlagSet make_serve_flags(ServeOptions& options);
+// What follows from several flags and the environment together: API keys from OCTAVO_API_KEY or VLLM_API_KEY,
+// no statistics with --disable-log-stats. Call after flags.parse().
+void finish_serve_options(ServeOptions& options);
+
+// Resolves options.model.model (and the tokenizer) to paths, and returns the name to serve the model under:
+// what the user wrote, or the bundled model's name.
+StatusOr<std::string> resolve_engine_paths(EngineOptions& engine, const ModelSource& source);
+
+// debug, info, warning, error, off; anything else is refused. Empty: OCTAVO_LOG_LEVEL's, or info.
+Status apply_log_level(const std::string& level);
+
+}  // namespace octavo::cli

@@ -1,0 +1,38 @@
+// The table of architectures: one line a family, in model.cc. What config.json may leave out is filled with
+// the family's defaults, which are those of transformers' configuration class.
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "models/model.h"
+
+namespace octavo {
+
+using ModelFactory = StatusOr<std::unique_ptr<Model>> (*)(const ModelConfig&, DType, Backend&);
+
+struct Family {
+  std::string_view architecture;  // as in config.json's "architectures"
+  ModelFactory make = nullptr;
+  int max_position = 0;
+  double norm_eps = 1e-6;
+  int head_dim = 0;               // 0: hidden_size / heads
+  int sliding_window = 0;         // where the key is missing; null always means none
+  bool tied = false;
+};
+
+// Null if there is no such family.
+const Family* find_family(std::string_view architecture);
+// "LlamaForCausalLM, MistralForCausalLM, …"
+std::string supported_architectures();
+
+// One per file.
+StatusOr<std::unique_ptr<Model>> make_llama(const ModelConfig& config, DType dtype, Backend& backend);
+StatusOr<std::unique_ptr<Model>> make_gpt2(const ModelConfig& config, DType dtype, Backend& backend);
+
+// Refuses, by name, settings of config.json that change the arithmetic and that no family here implements.
+Status check_common_features(const ModelConfig& config);
+// Whether config.json sets a boolean; `fallback` where it is absent or null.
+bool config_flag(const ModelConfig& config, std::string_view key, bool fallback = false);
+
+}  // namespace octavo

@@ -1,0 +1,80 @@
+// Linear, Embedding and LmHead: the modules that own large matrices. Each makes its weight in the backend's
+// layout when it is built, and fills it through the parameters that it lists. Worker thread.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "nn/context.h"
+#include "nn/parameter.h"
+
+namespace octavo {
+
+struct LinearOptions {
+  bool bias = false;
+  Activation activation = Activation::kNone;  // kSwiGlu: the first half of the rows is the gate
+  bool transposed = false;                    // the checkpoint holds [in, out] (GPT-2's Conv1D)
+};
+
+// y = act(x W^T + b) + residual, W [out, in]. W may be fused from several tensors of the checkpoint, whose rows
+// follow each other: {{"q_proj", 4096}, {"k_proj", 1024}, {"v_proj", 1024}} is one matrix product.
+class Linear {
+ public:
+  struct Part {
+    std::string name;  // in the checkpoint, before ".weight" and ".bias"
+    int64_t rows = 0;  // output features
+  };
+
+  Linear(Backend& backend, DType dtype, int64_t in_features, std::vector<Part> parts,
+         LinearOptions options = {});
+
+  // x [T, in] to [T, out] ([T, out / 2] with kSwiGlu). residual [T, out], optional.
+  StepTensor operator()(ForwardContext& ctx, const Tensor& x, const Tensor& residual = {}) const;
+  void for_each_parameter(const std::string& prefix, const ParameterVisitor& visit) const;
+
+ private:
+  Parameter weight_parameter(std::string name, int64_t first, int64_t rows) const;
+
+  std::vector<Part> parts_;
+  LinearOptions options_;
+  std::unique_ptr<LinearWeight> weight_;
+  std::unique_ptr<VectorWeight> bias_;
+  // Held while loading where a part does not begin at a multiple of 64 rows: LinearWeight promises
+  // concurrent writes only for blocks of 64.
+  std::unique_ptr<std::mutex> load_mutex_;
+};
+
+// A table of vectors, [entries, hidden]: tokens or learned positions.
+class Embedding {
+ public:
+  Embedding(Backend& backend, DType dtype, int64_t entries, int64_t hidden);
+
+  // The vectors of the batch's tokens, [T, hidden], plus those of its positions if a table is given.
+  StepTensor operator()(ForwardContext& ctx, const Embedding* positions = nullptr) const;
+  // `name` is the table's: "model.embed_tokens.weight".
+  void for_each_parameter(const std::string& name, const ParameterVisitor& visit) const;
+  const std::shared_ptr<LinearWeight>& weight() const { return weight_; }
+
+ private:
+  std::shared_ptr<LinearWeight> weight_;
+};
+
+// Hidden states to logits, with a matrix of its own or the embedding's.
+class LmHead {
+ public:
+  LmHead(Backend& backend, DType dtype, int64_t vocab, int64_t hidden);
+  explicit LmHead(const Embedding& tied) : weight_(tied.weight()), tied_(true) {}
+
+  // Logits of each row of hidden [R, hidden]: [R, vocab] float32, valid until the next begin_step().
+  Tensor operator()(ForwardContext& ctx, const Tensor& hidden) const;
+  // Visits nothing when tied.
+  void for_each_parameter(const std::string& name, const ParameterVisitor& visit) const;
+
+ private:
+  std::shared_ptr<LinearWeight> weight_;
+  bool tied_ = false;
+};
+
+}  // namespace octavo

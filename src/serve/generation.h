@@ -1,0 +1,58 @@
+// Generation: one HTTP request to the model, from its submitted prompts to the last byte of its answer.
+// completions.cc and chat.cc make one; each prompt has an engine request and a StreamSink that leads back here.
+//
+// Concurrency: start() runs on an I/O pool thread, sinks on the engine's output threads (one prompt's outputs come
+// in order, those of two prompts may come at once), cancel() on any thread. A Generation lives as long as a sink or
+// its exchange holds it. What is shared between prompts is atomic or guarded.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "octavo/engine_client.h"
+#include "serve/http_server.h"
+#include "serve/openai_response.h"
+#include "serve/task_pool.h"
+
+namespace octavo::serve {
+
+class Generation : public std::enable_shared_from_this<Generation> {
+ public:
+  Generation(EngineClient& engine, TaskPool& pool, std::shared_ptr<HttpExchange> exchange, AnswerHead head,
+             std::vector<AnswerPrompt> prompts);
+
+  // Submits one request per prompt. A refused one fails them all: the answer is its error.
+  void start(std::vector<GenerateRequest> requests);
+  // Ends what is under way in the engine.
+  void cancel();
+
+ private:
+  class Sink;
+  class StreamingSink;
+  class CollectingSink;
+
+  // What a prompt's sink reports with its last output.
+  void prompt_finished(const Usage& usage);
+  void fail(const Status& status);
+  void finish_stream();
+  void finish_whole();
+
+  EngineClient& engine_;
+  TaskPool& pool_;
+  const std::shared_ptr<HttpExchange> exchange_;
+  const AnswerHead head_;
+  std::vector<AnswerPrompt> prompts_;  // each touched by its own sink, until all have finished
+  std::vector<std::vector<CompletionOutput>> collected_;  // by prompt; likewise
+  std::atomic<int> unfinished_;
+  std::atomic<bool> failed_ = false;
+
+  std::mutex mutex_;
+  Usage usage_;                          // guarded
+  std::vector<std::string> engine_ids_;  // guarded
+  bool cancelled_ = false;               // guarded
+};
+
+}  // namespace octavo::serve

@@ -1,0 +1,640 @@
+#include "text/jinja/operators.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+#include "text/jinja/builtins.h"
+#include "text/jinja/loop.h"
+#include "text/jinja/printing.h"
+#include "text/jinja/unicode.h"
+
+namespace octavo::text::jinja {
+
+std::string_view type_name(const Value& value) {
+  switch (value.kind()) {
+    case Kind::kMissing:
+    case Kind::kUndefined: return "Undefined";
+    case Kind::kNone: return "NoneType";
+    case Kind::kBool: return "bool";
+    case Kind::kInt: return "int";
+    case Kind::kFloat: return "float";
+    case Kind::kString: return value.is_safe() ? "Markup" : "str";
+    case Kind::kList: return "list";
+    case Kind::kTuple: return "tuple";
+    case Kind::kDict: return "dict";
+    case Kind::kDictView:
+      switch (value.as_dict_view().part) {
+        case DictView::Part::kKeys: return "dict_keys";
+        case DictView::Part::kValues: return "dict_values";
+        case DictView::Part::kItems: return "dict_items";
+      }
+      return "dict_keys";
+    case Kind::kRange: return "range";
+    case Kind::kIterator: return value.as_iterator().name;
+    case Kind::kNamespace: return "Namespace";
+    case Kind::kFunction: return value.as_function().self.is_missing() ? "function" : "builtin_function_or_method";
+    case Kind::kMacro: return "Macro";
+    case Kind::kLoop: return "LoopContext";
+  }
+  return "object";
+}
+
+void throw_undefined(const Undefined& u) {
+  std::string message(u.hint);
+  if (message.empty() && u.object.is_missing()) {
+    message = "'" + std::string(u.name.as_string()) + "' is undefined";
+  } else if (message.empty()) {
+    const std::string owner = u.object.is_none() ? "None" : std::string(type_name(u.object)) + " object";
+    if (u.name.is_string()) {
+      message = "'" + owner + "' has no attribute '" + std::string(u.name.as_string()) + "'";
+    } else {
+      Runtime scratch({.max_text_bytes = 1 << 16, .max_arena_bytes = 1 << 20}, 0);
+      message = owner + " has no element " + repr(scratch, u.name);
+    }
+  }
+  throw TemplateError{u.is_security ? TemplateErrorKind::kSecurity : TemplateErrorKind::kUndefined,
+                      std::move(message)};
+}
+
+namespace {
+
+void require_defined(const Value& value) {
+  if (value.is_undefined()) throw_undefined(value.as_undefined());
+}
+
+[[noreturn]] void throw_unsupported(std::string_view op, const Value& a, const Value& b) {
+  throw_python("TypeError: unsupported operand type(s) for " + std::string(op) + ": '" + std::string(type_name(a)) +
+               "' and '" + std::string(type_name(b)) + "'");
+}
+
+[[noreturn]] void throw_overflow() { throw_python("OverflowError: an integer does not fit 64 bits"); }
+
+// Exact order of two numbers: -1, 0, 1, or 2 where one is not a number.
+int order_numbers(const Value& a, const Value& b) {
+  if (a.is_integer() && b.is_integer()) return a.as_int() < b.as_int() ? -1 : a.as_int() > b.as_int();
+  // A long double of 64 bits of precision holds every int64 and every double.
+  const auto wide = [](const Value& v) {
+    return v.is_integer() ? static_cast<long double>(v.as_int()) : static_cast<long double>(v.as_real());
+  };
+  const long double x = wide(a), y = wide(b);
+  if (std::isnan(x) || std::isnan(y)) return 2;
+  return x < y ? -1 : x > y;
+}
+
+bool equal_items(Runtime& runtime, std::span<const Value> a, std::span<const Value> b) {
+  if (a.size() != b.size()) return false;
+  const DepthGuard guard(runtime);
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (!same_object(a[i], b[i]) && !equal(runtime, a[i], b[i])) return false;
+  }
+  return true;
+}
+
+bool equal_dicts(Runtime& runtime, const Dict& a, const Dict& b) {
+  if (a.entries().size() != b.entries().size()) return false;
+  const DepthGuard guard(runtime);
+  for (const Dict::Entry& entry : a.entries()) {
+    const Value* other = b.find(runtime, entry.key);
+    if (other == nullptr || !equal(runtime, entry.value, *other)) return false;
+  }
+  return true;
+}
+
+// A key by which views of dicts compare and are searched.
+bool view_contains(Runtime& runtime, const DictView& view, const Value& item) {
+  if (view.part == DictView::Part::kKeys) return view.dict->find(runtime, item) != nullptr;
+  for (const Dict::Entry& entry : view.dict->entries()) {
+    if (view.part == DictView::Part::kValues) {
+      if (equal(runtime, entry.value, item)) return true;
+    } else if (item.is(Kind::kTuple) && item.items().size() == 2 && equal(runtime, entry.key, item.items()[0]) &&
+               equal(runtime, entry.value, item.items()[1])) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+bool truthy(const Value& value) {
+  switch (value.kind()) {
+    case Kind::kMissing:
+    case Kind::kNone: return false;
+    case Kind::kUndefined:
+      if (value.as_undefined().is_security) throw_undefined(value.as_undefined());
+      return false;
+    case Kind::kBool:
+    case Kind::kInt: return value.as_int() != 0;
+    case Kind::kFloat: return value.as_real() != 0;
+    case Kind::kString: return !value.as_string().empty();
+    case Kind::kList:
+    case Kind::kTuple: return !value.items().empty();
+    case Kind::kDict: return !value.as_dict().entries().empty();
+    case Kind::kDictView: return !value.as_dict_view().dict->entries().empty();
+    case Kind::kRange: return value.as_range().size() != 0;
+    default: return true;
+  }
+}
+
+bool same_object(const Value& a, const Value& b) {
+  if (a.kind() != b.kind()) return false;
+  switch (a.kind()) {
+    case Kind::kMissing:
+    case Kind::kNone: return true;
+    case Kind::kBool:
+    case Kind::kInt: return a.as_int() == b.as_int();
+    case Kind::kFloat: return a.as_real() == b.as_real();
+    // CPython shares equal constants; which strings are one object is not defined.
+    case Kind::kString: return a.as_string() == b.as_string();
+    default: return a.identity() == b.identity();
+  }
+}
+
+bool equal(Runtime& runtime, const Value& a, const Value& b) {
+  runtime.charge(1);
+  if (a.is_number() && b.is_number()) return order_numbers(a, b) == 0;
+  if (a.kind() != b.kind()) return false;
+  switch (a.kind()) {
+    case Kind::kNone: return true;
+    case Kind::kUndefined:
+      if (a.as_undefined().is_security) throw_undefined(a.as_undefined());
+      return true;
+    case Kind::kString:
+      if (a.as_string().size() != b.as_string().size()) return false;
+      runtime.charge_bytes(a.as_string().size());
+      return a.as_string() == b.as_string();
+    case Kind::kList:
+    case Kind::kTuple: return equal_items(runtime, a.items(), b.items());
+    case Kind::kDict: return equal_dicts(runtime, a.as_dict(), b.as_dict());
+    case Kind::kRange: {
+      const Range &x = a.as_range(), &y = b.as_range();
+      if (x.size() != y.size()) return false;
+      return x.size() == 0 || (x.start == y.start && (x.size() == 1 || x.step == y.step));
+    }
+    default: return a.identity() == b.identity();
+  }
+}
+
+bool less(Runtime& runtime, const Value& a, const Value& b, std::string_view operator_name) {
+  runtime.charge(1);
+  if (a.is_number() && b.is_number()) return order_numbers(a, b) == -1;
+  // UTF-8 sorts by bytes as it does by code points.
+  if (a.is_string() && b.is_string()) {
+    runtime.charge_bytes(std::min(a.as_string().size(), b.as_string().size()));
+    return a.as_string() < b.as_string();
+  }
+  require_defined(a);
+  require_defined(b);
+  if (a.is_sequence() && a.kind() == b.kind()) {
+    const DepthGuard guard(runtime);
+    const size_t n = std::min(a.items().size(), b.items().size());
+    for (size_t i = 0; i < n; ++i) {
+      if (!equal(runtime, a.items()[i], b.items()[i])) return less(runtime, a.items()[i], b.items()[i], operator_name);
+    }
+    return a.items().size() < b.items().size();
+  }
+  throw_python("TypeError: '" + std::string(operator_name) + "' not supported between instances of '" +
+               std::string(type_name(a)) + "' and '" + std::string(type_name(b)) + "'");
+}
+
+bool compare(Runtime& runtime, CompareOp op, const Value& a, const Value& b) {
+  const auto is_nan = [](const Value& v) { return v.is(Kind::kFloat) && std::isnan(v.as_real()); };
+  switch (op) {
+    case CompareOp::kEqual: return equal(runtime, a, b);
+    case CompareOp::kNotEqual: return !equal(runtime, a, b);
+    case CompareOp::kLess: return less(runtime, a, b, "<");
+    case CompareOp::kGreater: return less(runtime, b, a, ">");
+    case CompareOp::kLessEqual: return !less(runtime, b, a, "<=") && !is_nan(a) && !is_nan(b);
+    case CompareOp::kGreaterEqual: return !less(runtime, a, b, ">=") && !is_nan(a) && !is_nan(b);
+    case CompareOp::kIn: return contains(runtime, b, a);
+    case CompareOp::kNotIn: return !contains(runtime, b, a);
+  }
+  return false;
+}
+
+bool contains(Runtime& runtime, const Value& container, const Value& item) {
+  switch (container.kind()) {
+    case Kind::kString: {
+      if (!item.is_string()) {
+        throw_python("TypeError: 'in <string>' requires string as left operand, not " + std::string(type_name(item)));
+      }
+      runtime.charge_bytes(container.as_string().size());
+      return find_text(container.as_string(), item.as_string()) != std::string_view::npos;
+    }
+    case Kind::kDict: return container.as_dict().find(runtime, item) != nullptr;
+    case Kind::kDictView: return view_contains(runtime, container.as_dict_view(), item);
+    case Kind::kUndefined:
+    case Kind::kList:
+    case Kind::kTuple:
+    case Kind::kRange:
+    case Kind::kIterator: {
+      Cursor cursor(runtime, container);
+      for (Value candidate; cursor.next(runtime, candidate);) {
+        if (same_object(candidate, item) || equal(runtime, candidate, item)) return true;
+      }
+      return false;
+    }
+    default:
+      throw_python("TypeError: argument of type '" + std::string(type_name(container)) + "' is not iterable");
+  }
+}
+
+uint64_t hash_value(Runtime& runtime, const Value& value) {
+  const auto mix = [](uint64_t h) {
+    h ^= h >> 32;
+    h *= 0x9E3779B97F4A7C15ull;
+    return h ^ (h >> 29);
+  };
+  switch (value.kind()) {
+    case Kind::kNone: return mix(1);
+    case Kind::kUndefined: return mix(2);
+    case Kind::kBool:
+    case Kind::kInt: return mix(static_cast<uint64_t>(value.as_int()));
+    case Kind::kFloat: {
+      // Equal numbers hash alike, whatever their type.
+      const double d = value.as_real();
+      if (std::abs(d) < 9.2e18 && d == std::floor(d)) return mix(static_cast<uint64_t>(static_cast<int64_t>(d)));
+      return mix(std::hash<double>()(d));
+    }
+    case Kind::kString:
+      runtime.charge_bytes(value.as_string().size());
+      return mix(std::hash<std::string_view>()(value.as_string()));
+    case Kind::kTuple: {
+      const DepthGuard guard(runtime);
+      uint64_t h = 3;
+      runtime.charge(static_cast<int64_t>(value.items().size()));
+      for (const Value& item : value.items()) h = mix(h * 31 + hash_value(runtime, item));
+      return h;
+    }
+    case Kind::kList:
+    case Kind::kDict:
+    case Kind::kDictView: throw_python("TypeError: unhashable type: '" + std::string(type_name(value)) + "'");
+    default: return mix(reinterpret_cast<uintptr_t>(value.identity()));
+  }
+}
+
+// ---- Arithmetic
+
+namespace {
+
+Value power(const Value& a, const Value& b) {
+  if (a.is_integer() && b.is_integer() && b.as_int() >= 0) {
+    int64_t result = 1, base = a.as_int();
+    for (int64_t e = b.as_int(); e > 0; e >>= 1) {
+      if ((e & 1) && __builtin_mul_overflow(result, base, &result)) throw_overflow();
+      if (e > 1 && __builtin_mul_overflow(base, base, &base)) throw_overflow();
+    }
+    return Value::integer(result);
+  }
+  if (a.as_real() == 0 && b.as_real() < 0) {
+    throw_python("ZeroDivisionError: 0.0 cannot be raised to a negative power");
+  }
+  const double result = std::pow(a.as_real(), b.as_real());
+  if (std::isinf(result) && !std::isinf(a.as_real()) && !std::isinf(b.as_real())) {
+    throw_python("OverflowError: (34, 'Numerical result out of range')");
+  }
+  if (std::isnan(result) && !std::isnan(a.as_real()) && !std::isnan(b.as_real())) {
+    throw_python("TypeError: a complex number");
+  }
+  return Value::real(result);
+}
+
+// Rounds towards minus infinity; the remainder has the divisor's sign.
+Value divide_integers(BinaryOp op, int64_t a, int64_t b) {
+  if (b == -1) {
+    int64_t negated;
+    if (op == BinaryOp::kModulo) return Value::integer(0);
+    if (__builtin_sub_overflow(int64_t{0}, a, &negated)) throw_overflow();
+    return Value::integer(negated);
+  }
+  int64_t quotient = a / b, remainder = a % b;
+  if (remainder != 0 && (remainder < 0) != (b < 0)) {
+    --quotient;
+    remainder += b;
+  }
+  return Value::integer(op == BinaryOp::kModulo ? remainder : quotient);
+}
+
+Value divide_floats(BinaryOp op, double a, double b) {
+  double remainder = std::fmod(a, b);
+  double quotient = (a - remainder) / b;
+  if (remainder != 0) {
+    if ((b < 0) != (remainder < 0)) {
+      remainder += b;
+      quotient -= 1;
+    }
+  } else {
+    remainder = std::copysign(0.0, b);
+  }
+  if (op == BinaryOp::kModulo) return Value::real(remainder);
+  if (quotient == 0) return Value::real(std::copysign(0.0, a / b));
+  const double floor = std::floor(quotient);
+  return Value::real(quotient - floor > 0.5 ? floor + 1 : floor);
+}
+
+Value arithmetic(BinaryOp op, const Value& a, const Value& b) {
+  const bool is_division = op == BinaryOp::kDivide || op == BinaryOp::kFloorDivide || op == BinaryOp::kModulo;
+  if (is_division && b.as_real() == 0) throw_python("ZeroDivisionError: division by zero");
+  if (op == BinaryOp::kPower) return power(a, b);
+  if (op == BinaryOp::kDivide) return Value::real(a.as_real() / b.as_real());
+  if (a.is_integer() && b.is_integer()) {
+    int64_t result = 0;
+    bool overflow = false;
+    switch (op) {
+      case BinaryOp::kAdd: overflow = __builtin_add_overflow(a.as_int(), b.as_int(), &result); break;
+      case BinaryOp::kSubtract: overflow = __builtin_sub_overflow(a.as_int(), b.as_int(), &result); break;
+      case BinaryOp::kMultiply: overflow = __builtin_mul_overflow(a.as_int(), b.as_int(), &result); break;
+      default: return divide_integers(op, a.as_int(), b.as_int());
+    }
+    if (overflow) throw_overflow();
+    return Value::integer(result);
+  }
+  switch (op) {
+    case BinaryOp::kAdd: return Value::real(a.as_real() + b.as_real());
+    case BinaryOp::kSubtract: return Value::real(a.as_real() - b.as_real());
+    case BinaryOp::kMultiply: return Value::real(a.as_real() * b.as_real());
+    default: return divide_floats(op, a.as_real(), b.as_real());
+  }
+}
+
+Value add(Runtime& runtime, const Value& a, const Value& b) {
+  if (a.is_string() && b.is_string()) {
+    if (!a.is_safe() && !b.is_safe()) return runtime.concat(a.as_string(), b.as_string());
+    return runtime.concat(escape(runtime, a).as_string(), escape(runtime, b).as_string(), true);
+  }
+  if (a.is_sequence() && a.kind() == b.kind()) {
+    std::vector<Value> items(a.items().begin(), a.items().end());
+    items.insert(items.end(), b.items().begin(), b.items().end());
+    runtime.charge(static_cast<int64_t>(items.size()) / 4);
+    return a.is(Kind::kList) ? runtime.list(items) : runtime.tuple(items);
+  }
+  if (a.is_string() || a.is_sequence()) {
+    const std::string name = a.is_string() ? "str" : std::string(type_name(a));
+    throw_python("TypeError: can only concatenate " + name + " (not \"" + std::string(type_name(b)) + "\") to " + name);
+  }
+  throw_unsupported("+", a, b);
+}
+
+Value repeat(Runtime& runtime, const Value& unit, int64_t times) {
+  if (unit.is_string()) {
+    std::string out;
+    runtime.append_repeated(out, unit.as_string(), times);
+    return runtime.text(out, unit.is_safe());
+  }
+  std::vector<Value> items;
+  if (times > 0 && !unit.items().empty()) {
+    const auto size = static_cast<int64_t>(unit.items().size());
+    if (times > runtime.limits.max_steps / size) throw_limit("a list is too long");
+    runtime.charge(times * size);
+    for (int64_t i = 0; i < times; ++i) items.insert(items.end(), unit.items().begin(), unit.items().end());
+  }
+  return unit.is(Kind::kList) ? runtime.list(items) : runtime.tuple(items);
+}
+
+std::string_view symbol_of(BinaryOp op) {
+  static constexpr std::string_view kSymbols[] = {"+", "-", "*", "/", "//", "%", "** or pow()"};
+  return kSymbols[static_cast<int>(op)];
+}
+
+}  // namespace
+
+Value binary(Runtime& runtime, BinaryOp op, const Value& a, const Value& b) {
+  if (a.is_number() && b.is_number()) return arithmetic(op, a, b);
+  if (op == BinaryOp::kModulo && a.is_string()) return percent_format(runtime, a, b);
+  require_defined(a);
+  require_defined(b);
+  if (op == BinaryOp::kAdd) return add(runtime, a, b);
+  if (op == BinaryOp::kMultiply) {
+    if ((a.is_string() || a.is_sequence()) && b.is_integer()) return repeat(runtime, a, b.as_int());
+    if ((b.is_string() || b.is_sequence()) && a.is_integer()) return repeat(runtime, b, a.as_int());
+    if (a.is_string() || a.is_sequence() || b.is_string() || b.is_sequence()) {
+      const Value& other = a.is_string() || a.is_sequence() ? b : a;
+      throw_python("TypeError: can't multiply sequence by non-int of type '" + std::string(type_name(other)) + "'");
+    }
+  }
+  throw_unsupported(symbol_of(op), a, b);
+}
+
+Value negate(const Value& value) {
+  require_defined(value);
+  if (value.is(Kind::kFloat)) return Value::real(-value.as_real());
+  if (!value.is_integer()) throw_python("TypeError: bad operand type for unary -: '" + std::string(type_name(value)) + "'");
+  int64_t result;
+  if (__builtin_sub_overflow(int64_t{0}, value.as_int(), &result)) throw_overflow();
+  return Value::integer(result);
+}
+
+Value positive(const Value& value) {
+  require_defined(value);
+  if (value.is(Kind::kFloat)) return value;
+  if (!value.is_integer()) throw_python("TypeError: bad operand type for unary +: '" + std::string(type_name(value)) + "'");
+  return Value::integer(value.as_int());
+}
+
+// ---- Length and subscription
+
+std::optional<int64_t> length_if_any(Runtime& runtime, const Value& value) {
+  switch (value.kind()) {
+    case Kind::kUndefined:
+      if (value.as_undefined().is_security) throw_undefined(value.as_undefined());
+      return 0;
+    case Kind::kString: runtime.charge_bytes(value.as_string().size()); return count_code_points(value.as_string());
+    case Kind::kList:
+    case Kind::kTuple: return static_cast<int64_t>(value.items().size());
+    case Kind::kDict: return static_cast<int64_t>(value.as_dict().entries().size());
+    case Kind::kDictView: return static_cast<int64_t>(value.as_dict_view().dict->entries().size());
+    case Kind::kRange: return value.as_range().size();
+    case Kind::kLoop: return value.as_loop().length(runtime);
+    default: return std::nullopt;
+  }
+}
+
+int64_t length(Runtime& runtime, const Value& value) {
+  if (const auto n = length_if_any(runtime, value)) return *n;
+  throw_python("TypeError: object of type '" + std::string(type_name(value)) + "' has no len()");
+}
+
+namespace {
+
+struct SliceBounds {
+  int64_t start, step, count;
+};
+
+// PySlice_AdjustIndices.
+SliceBounds slice_bounds(const Value& start, const Value& stop, const Value& step, int64_t length) {
+  const auto index = [](const Value& v) {
+    if (!v.is_integer()) throw_python("TypeError: slice indices must be integers or None or have an __index__ method");
+    return v.as_int();
+  };
+  const int64_t stride = step.is_none() ? 1 : std::max(index(step), -INT64_MAX);
+  if (stride == 0) throw_python("ValueError: slice step cannot be zero");
+  const auto clamp = [&](const Value& v, int64_t otherwise) {
+    if (v.is_none()) return otherwise;
+    int64_t i = index(v);
+    if (i < 0) i = i < -length ? -1 : i + length;
+    if (i < 0) return stride < 0 ? int64_t{-1} : int64_t{0};
+    return i >= length ? (stride < 0 ? length - 1 : length) : i;
+  };
+  const int64_t from = clamp(start, stride < 0 ? length - 1 : 0);
+  const int64_t to = clamp(stop, stride < 0 ? -1 : length);
+  int64_t count = 0;
+  if (stride > 0 && from < to) count = (to - from - 1) / stride + 1;
+  if (stride < 0 && to < from) count = (from - to - 1) / -stride + 1;
+  return {from, stride, count};
+}
+
+Value slice_string(Runtime& runtime, const Value& text, const SliceBounds& bounds) {
+  const std::string_view bytes = text.as_string();
+  runtime.charge_bytes(bytes.size());
+  if (bounds.step == 1) {
+    const size_t begin = byte_offset(bytes, bounds.start);
+    const size_t size = byte_offset(bytes.substr(begin), bounds.count);
+    return Value::string(bytes.substr(begin, size), text.is_safe());
+  }
+  std::vector<std::string_view> points;
+  for (size_t i = 0; i < bytes.size();) {
+    const size_t size = byte_offset(bytes.substr(i), 1);
+    points.push_back(bytes.substr(i, size));
+    i += size;
+  }
+  runtime.charge(static_cast<int64_t>(points.size()));
+  std::string out;
+  for (int64_t i = 0; i < bounds.count; ++i) out.append(points[bounds.start + i * bounds.step]);
+  return runtime.text(out, text.is_safe());
+}
+
+// object[key] of Python; kMissing where it raises LookupError or TypeError.
+Value item_or_missing(Runtime& runtime, const Value& object, const Value& key) {
+  const auto in_range = [&](int64_t size) -> int64_t {
+    if (!key.is_integer()) return -1;
+    const int64_t i = key.as_int() < 0 ? key.as_int() + size : key.as_int();
+    return i < size ? i : -1;
+  };
+  switch (object.kind()) {
+    case Kind::kDict: {
+      if (key.is_string()) {
+        const Value* found = object.as_dict().find(runtime, key.as_string());
+        return found == nullptr ? Value() : *found;
+      }
+      if (key.is_sequence() || key.is(Kind::kDict) || key.is(Kind::kDictView)) {
+        if (!key.is(Kind::kTuple)) return {};
+      }
+      const Value* found = object.as_dict().find(runtime, key);
+      return found == nullptr ? Value() : *found;
+    }
+    case Kind::kList:
+    case Kind::kTuple: {
+      const int64_t i = in_range(static_cast<int64_t>(object.items().size()));
+      return i < 0 ? Value() : object.items()[i];
+    }
+    case Kind::kRange: {
+      const int64_t i = in_range(object.as_range().size());
+      return i < 0 ? Value() : Value::integer(object.as_range().at(i));
+    }
+    case Kind::kString: {
+      if (!key.is_integer()) return {};
+      const std::string_view text = object.as_string();
+      runtime.charge_bytes(text.size());
+      const int64_t i = in_range(count_code_points(text));
+      if (i < 0) return {};
+      const size_t begin = byte_offset(text, i);
+      return Value::string(text.substr(begin, byte_offset(text.substr(begin), 1)), object.is_safe());
+    }
+    default: return {};
+  }
+}
+
+// getattr(object, name) through the sandbox; kMissing where there is no such attribute.
+Value attribute_or_missing(Runtime& runtime, const Value& object, std::string_view name) {
+  if (name.starts_with("__") && name.ends_with("__") && name.size() > 4) {
+    return runtime.unsafe_attribute(object, name);
+  }
+  switch (object.kind()) {
+    case Kind::kNamespace: {
+      const Value* found = object.as_namespace().find(runtime, name);
+      return found == nullptr ? Value() : *found;
+    }
+    case Kind::kLoop: return object.as_loop().attribute(runtime, name);
+    case Kind::kTuple:
+      if (object.as_sequence().is_group && name == "grouper") return object.items()[0];
+      if (object.as_sequence().is_group && name == "list") return object.items()[1];
+      break;
+    case Kind::kRange:
+      if (name == "start") return Value::integer(object.as_range().start);
+      if (name == "stop") return Value::integer(object.as_range().stop);
+      if (name == "step") return Value::integer(object.as_range().step);
+      break;
+    default: break;
+  }
+  if (is_mutating_method(object, name)) return runtime.unsafe_attribute(object, name);
+  const NativeFunction method = find_method(object, name);
+  return method == nullptr ? Value() : runtime.function(name, method, object);
+}
+
+}  // namespace
+
+Value slice(Runtime& runtime, const Value& object, const Value& start, const Value& stop, const Value& step) {
+  require_defined(object);
+  switch (object.kind()) {
+    case Kind::kString: {
+      runtime.charge_bytes(object.as_string().size());
+      return slice_string(runtime, object, slice_bounds(start, stop, step, count_code_points(object.as_string())));
+    }
+    case Kind::kList:
+    case Kind::kTuple: {
+      const SliceBounds bounds = slice_bounds(start, stop, step, static_cast<int64_t>(object.items().size()));
+      std::vector<Value> items;
+      for (int64_t i = 0; i < bounds.count; ++i) items.push_back(object.items()[bounds.start + i * bounds.step]);
+      runtime.charge(bounds.count / 4);
+      return object.is(Kind::kList) ? runtime.list(items) : runtime.tuple(items);
+    }
+    case Kind::kRange: {
+      const Range& range = object.as_range();
+      const SliceBounds bounds = slice_bounds(start, stop, step, range.size());
+      const int64_t first = range.at(bounds.start);
+      int64_t stride = 1;
+      if (__builtin_mul_overflow(range.step, bounds.step, &stride)) throw_overflow();
+      return Value::range(runtime.arena.make<Range>(first, first + bounds.count * stride, stride));
+    }
+    case Kind::kDict: throw_python("TypeError: unhashable type: 'slice'");
+    default: throw_python("TypeError: '" + std::string(type_name(object)) + "' object is not subscriptable");
+  }
+}
+
+Value get_item(Runtime& runtime, const Value& object, const Value& key) {
+  require_defined(object);
+  Value found = item_or_missing(runtime, object, key);
+  if (found.is_missing() && key.is_string()) found = attribute_or_missing(runtime, object, key.as_string());
+  return found.is_missing() ? runtime.undefined_member(object, key) : found;
+}
+
+Value get_attribute(Runtime& runtime, const Value& object, std::string_view name) {
+  require_defined(object);
+  Value found = attribute_or_missing(runtime, object, name);
+  if (found.is_missing() && object.is(Kind::kDict)) {
+    if (const Value* item = object.as_dict().find(runtime, name)) found = *item;
+  }
+  return found.is_missing() ? runtime.undefined_member(object, Value::string(name)) : found;
+}
+
+Value escape(Runtime& runtime, const Value& value) {
+  if (value.is_string() && value.is_safe()) return value;
+  const std::string_view text = to_str(runtime, value).as_string();
+  if (text.find_first_of("&<>'\"") == std::string_view::npos) return Value::string(text, true);
+  std::string out;
+  runtime.charge_bytes(text.size());
+  for (const char c : text) {
+    switch (c) {
+      case '&': out.append("&amp;"); break;
+      case '<': out.append("&lt;"); break;
+      case '>': out.append("&gt;"); break;
+      case '\'': out.append("&#39;"); break;
+      case '"': out.append("&#34;"); break;
+      default: out.push_back(c);
+    }
+  }
+  return runtime.text(out, true);
+}
+
+}  // namespace octavo::text::jinja

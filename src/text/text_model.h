@@ -1,0 +1,47 @@
+// TextModel: the public Text of a model directory: tokenizer, chat template and the special tokens that the
+// template sees as variables. Immutable after load; any thread.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "octavo/text.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace octavo::text {
+
+class TextModel : public Text {
+ public:
+  // `tokenizer_path`: a directory or a tokenizer.json; the chat template is looked for beside it, unless
+  // `chat_template` names a file or holds template text.
+  static StatusOr<std::unique_ptr<TextModel>> load(const std::filesystem::path& tokenizer_path,
+                                                   const std::string& chat_template);
+
+  // For a model directory without a tokenizer: ids in, ids out; every use of text is an error that says so.
+  static std::unique_ptr<TextModel> without_tokenizer(int vocab_size);
+
+  StatusOr<std::vector<TokenId>> encode(std::string_view text, EncodeOptions options) const override {
+    return tokenizer_->encode(text, options);
+  }
+  std::string decode(std::span<const TokenId> ids, bool skip_special_tokens) const override {
+    return tokenizer_->decode(ids, skip_special_tokens);
+  }
+  std::string token_string(TokenId id) const override { return tokenizer_->token_string(id); }
+  bool is_special(TokenId id) const override { return tokenizer_->is_special(id); }
+  int vocab_size() const override { return tokenizer_->vocab_size(); }
+  bool has_chat_template() const override { return template_ != nullptr || !template_error_.ok(); }
+  StatusOr<std::string> render_chat(const ChatPrompt& prompt) const override;
+
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
+
+ private:
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::shared_ptr<const ChatTemplate> template_;
+  Status template_error_;                  // the model's template does not parse: told to those who chat
+  Value::Dict special_tokens_;             // bos_token, eos_token, …
+};
+
+}  // namespace octavo::text

@@ -1,0 +1,359 @@
+// Reads tokenizer.json, the format of Hugging Face's tokenizers, into the parts of a tokenizer. The file is not
+// trusted: every id is bounded before memory depends on it, every name is looked up, and what we lack is refused
+// by name. Runs once, when a model is loaded; most of its time goes into the vocabulary and the merges.
+#include <boost/json.hpp>
+#include <fstream>
+#include <limits>
+
+#include "base/status_macros.h"
+#include "text/tokenizer_parts.h"
+#include "text/tokenizer_steps_json.h"
+
+namespace octavo::text {
+namespace {
+
+namespace bj = boost::json;
+
+constexpr size_t kMaxFileBytes = size_t{256} << 20;
+constexpr int64_t kMaxId = int64_t{1} << 24;
+constexpr size_t kMaxAddedTokenBytes = 4096;
+constexpr std::string_view kMetaspace = "\xE2\x96\x81";
+
+std::string shown(std::string_view token) { return "'" + std::string(token.substr(0, 100)) + "'"; }
+
+StatusOr<TokenId> read_id(const bj::value* value, std::string_view token, int64_t limit) {
+  if (value == nullptr || !value->is_int64()) return data_loss("the id of " + shown(token) + " is no integer");
+  const int64_t id = value->get_int64();
+  if (id < 0 || id >= limit) {
+    return data_loss("the id of " + shown(token) + " is " + std::to_string(id) + ", out of range (limit " +
+                     std::to_string(limit) + ")");
+  }
+  return static_cast<TokenId>(id);
+}
+
+class Loader {
+ public:
+  StatusOr<std::unique_ptr<Tokenizer>> load(const bj::object& root);
+
+ private:
+  Status check_model(const bj::object& model);
+  Status read_vocabulary(const bj::object& vocabulary, TokenIndex& index);
+  Status read_added_tokens(const bj::object& root);
+  Status read_added_token(const bj::object& token);
+  Status read_merges(const bj::object& model, TokenIndex index);
+  StatusOr<BpeConfig> read_config(const bj::object& model, const TokenIndex& index);
+  Status read_post_processor(const bj::value* value);
+  Status read_template(const bj::object& post);
+  StatusOr<bool> merge_key(std::string_view token, std::string& keys) const;
+  bool byte_level() const { return parts_.pretokenizer.byte_level(); }
+
+  TokenizerParts parts_;
+  const TokenIndex* index_ = nullptr;  // while the model is not yet built
+  int64_t id_limit_ = 0;
+};
+
+Status Loader::check_model(const bj::object& model) {
+  const std::string_view type = json_string(model, "type");
+  const bool bpe = type == "BPE" || (type.empty() && model.contains("merges"));
+  if (!bpe) return unimplemented("tokenizer model " + shown(type) + " (only BPE)");
+  if (const bj::value* dropout = json_member(model, "dropout");
+      dropout != nullptr && !(dropout->is_number() && dropout->to_number<double>() == 0)) {
+    return unimplemented("BPE with dropout");
+  }
+  return ok_status();
+}
+
+Status Loader::read_vocabulary(const bj::object& vocabulary, TokenIndex& index) {
+  size_t bytes = 0;
+  for (const auto& entry : vocabulary) bytes += entry.key().size();
+  index.reserve(vocabulary.size(), bytes);
+  parts_.table.reserve(vocabulary.size() + 64, bytes * 2 + 1024);
+  bool mark_inside = false;
+  std::string key;
+  for (const auto& entry : vocabulary) {
+    const std::string_view token = entry.key();
+    ASSIGN_OR_RETURN(const TokenId id, read_id(&entry.value(), token, id_limit_));
+    if (parts_.table.known(id)) {
+      return data_loss("id " + std::to_string(id) + " stands for both " + shown(parts_.table.string(id)) +
+                       " and " + shown(token));
+    }
+    parts_.table.add(id, token);
+    key.clear();
+    if (!byte_level()) {
+      index.insert(token, id);
+      const size_t mark = token.find(kMetaspace, token.starts_with(kMetaspace) ? kMetaspace.size() : 0);
+      if (mark != std::string_view::npos) {
+        const size_t word = token.find_first_not_of(kMetaspace);
+        mark_inside |= word != std::string_view::npos && token.find(kMetaspace, word) != std::string_view::npos;
+      }
+    } else if (!token.empty() && alphabet_to_bytes(token, key)) {
+      index.insert(key, id);
+    } else {
+      parts_.outside_model.emplace(token, id);
+    }
+  }
+  parts_.cut_at_metaspace = !byte_level() && !mark_inside && index.find(kMetaspace) >= 0;
+  return ok_status();
+}
+
+Status Loader::read_added_token(const bj::object& json) {
+  AddedToken token;
+  token.content = json_string(json, "content");
+  if (token.content.empty()) return ok_status();
+  if (token.content.size() > kMaxAddedTokenBytes) return data_loss("an added token is longer than 4 KiB");
+  ASSIGN_OR_RETURN(token.id, read_id(json_member(json, "id"), token.content, id_limit_));
+  token.special = json_bool(json, "special", false);
+  token.single_word = json_bool(json, "single_word", false);
+  token.lstrip = json_bool(json, "lstrip", false);
+  token.rstrip = json_bool(json, "rstrip", false);
+  token.normalized = json_bool(json, "normalized", !token.special);
+
+  if (!parts_.table.add(token.id, token.content)) {
+    return data_loss("id " + std::to_string(token.id) + " stands for both " +
+                     shown(parts_.table.string(token.id)) + " and the added token " + shown(token.content));
+  }
+  std::string key;
+  const bool mapped = !byte_level() || alphabet_to_bytes(token.content, key);
+  const TokenId in_model = mapped ? index_->find(byte_level() ? key : token.content) : -1;
+  if (in_model >= 0 && in_model != token.id) {
+    return data_loss("the added token " + shown(token.content) + " has id " + std::to_string(token.id) +
+                     ", and " + std::to_string(in_model) + " in the vocabulary");
+  }
+  if (in_model < 0) {
+    const auto [it, fresh] = parts_.outside_model.emplace(token.content, token.id);
+    if (!fresh && it->second != token.id) return data_loss("two ids for " + shown(token.content));
+  }
+  if (token.special) parts_.table.set_special(token.id);
+  if (!token.normalized) {
+    parts_.added.add(token, token.content);
+    return ok_status();
+  }
+  std::string storage;
+  ASSIGN_OR_RETURN(const std::string_view pattern, parts_.normalizer.apply(token.content, storage));
+  parts_.added_normalized.add(token, pattern);
+  return ok_status();
+}
+
+Status Loader::read_added_tokens(const bj::object& root) {
+  const bj::value* list = json_member(root, "added_tokens");
+  if (list == nullptr) return ok_status();
+  if (!list->is_array()) return data_loss("added_tokens is no list");
+  for (const bj::value& token : list->get_array()) {
+    if (!token.is_object()) return data_loss("an added token is no object");
+    RETURN_IF_ERROR(read_added_token(token.get_object()));
+  }
+  return ok_status();
+}
+
+// Appends the index's key of `token`. False where it has none, since text never reads so: its merges are dead.
+StatusOr<bool> Loader::merge_key(std::string_view token, std::string& keys) const {
+  if (!byte_level()) {
+    keys += token;
+    return true;
+  }
+  if (alphabet_to_bytes(token, keys)) return true;
+  if (parts_.outside_model.contains(std::string(token))) return false;
+  return data_loss("a merge names " + shown(token) + ", which is not in the vocabulary");
+}
+
+Status Loader::read_merges(const bj::object& model, TokenIndex index) {
+  const bj::value* list = json_member(model, "merges");
+  if (list != nullptr && !list->is_array()) return data_loss("model.merges is no list");
+  const bj::array none;
+  const bj::array& merges = list != nullptr ? list->get_array() : none;
+  std::string keys;
+  std::vector<std::pair<uint32_t, uint32_t>> lengths;
+  lengths.reserve(merges.size());
+  keys.reserve(merges.size() * 8);
+  for (const bj::value& merge : merges) {
+    std::string_view left, right;
+    if (merge.is_string()) {
+      const std::string_view both = merge.get_string();
+      const size_t space = both.find(' ');
+      if (space == std::string_view::npos || both.find(' ', space + 1) != std::string_view::npos) {
+        return data_loss("the merge " + shown(both) + " is not two tokens with a space between");
+      }
+      left = both.substr(0, space);
+      right = both.substr(space + 1);
+    } else if (merge.is_array() && merge.get_array().size() == 2 && merge.get_array()[0].is_string() &&
+               merge.get_array()[1].is_string()) {
+      left = merge.get_array()[0].get_string();
+      right = merge.get_array()[1].get_string();
+    } else {
+      return data_loss("a merge is neither a string nor a pair of strings");
+    }
+    const size_t begin = keys.size();
+    ASSIGN_OR_RETURN(const bool left_reachable, merge_key(left, keys));
+    const size_t middle = keys.size();
+    ASSIGN_OR_RETURN(const bool right_reachable, merge_key(right, keys));
+    if (!left_reachable || !right_reachable) {
+      keys.resize(begin);
+      continue;
+    }
+    lengths.emplace_back(middle - begin, keys.size() - middle);
+  }
+  std::vector<Bpe::Merge> pairs;
+  pairs.reserve(lengths.size());
+  size_t at = 0;
+  for (const auto& [left, right] : lengths) {
+    pairs.emplace_back(std::string_view(keys).substr(at, left), std::string_view(keys).substr(at + left, right));
+    at += left + right;
+  }
+  ASSIGN_OR_RETURN(BpeConfig config, read_config(model, index));
+  ASSIGN_OR_RETURN(parts_.model,
+                   Bpe::build(std::move(config), std::move(index), pairs, parts_.table.size()));
+  return ok_status();
+}
+
+StatusOr<BpeConfig> Loader::read_config(const bj::object& model, const TokenIndex& index) {
+  BpeConfig config;
+  config.byte_level = byte_level();
+  config.byte_fallback = json_bool(model, "byte_fallback", false);
+  config.fuse_unk = json_bool(model, "fuse_unk", false);
+  config.ignore_merges = json_bool(model, "ignore_merges", false);
+  config.continuing_prefix = json_string(model, "continuing_subword_prefix");
+  config.end_suffix = json_string(model, "end_of_word_suffix");
+  if (config.byte_level) {
+    std::string prefix, suffix;
+    if (!alphabet_to_bytes(config.continuing_prefix, prefix) || !alphabet_to_bytes(config.end_suffix, suffix)) {
+      return unimplemented("ByteLevel with a subword prefix or suffix outside its alphabet");
+    }
+    config.continuing_prefix = std::move(prefix);
+    config.end_suffix = std::move(suffix);
+    // The fallback would be to the bytes of the alphabet's characters; with all 256 in place it is never used.
+    for (int b = 0; config.byte_fallback && b < 256; ++b) {
+      const char byte = static_cast<char>(b);
+      if (index.find({&byte, 1}) < 0) return unimplemented("byte_fallback with an incomplete ByteLevel vocabulary");
+    }
+    config.byte_fallback = false;
+  }
+  if (const std::string_view unk = json_string(model, "unk_token"); !unk.empty()) {
+    std::string key;
+    const bool mapped = !config.byte_level || alphabet_to_bytes(unk, key);
+    config.unk_id = mapped ? index.find(config.byte_level ? key : unk) : -1;
+    if (config.unk_id < 0 && !config.byte_level) {
+      return data_loss("the unknown token " + shown(unk) + " is not in the vocabulary");
+    }
+  }
+  const bool plain = config.continuing_prefix.empty() && config.end_suffix.empty();
+  parts_.cut_at_metaspace &= plain && !config.ignore_merges;
+  return config;
+}
+
+Status Loader::read_template(const bj::object& post) {
+  const bj::value* single = json_member(post, "single");
+  const bj::value* specials = json_member(post, "special_tokens");
+  if (single == nullptr || !single->is_array()) return data_loss("TemplateProcessing without a list 'single'");
+  std::vector<TokenId> before, after;
+  bool seen_text = false;
+  for (const bj::value& piece : single->get_array()) {
+    if (!piece.is_object()) return data_loss("TemplateProcessing: a piece is no object");
+    if (const bj::value* sequence = json_member(piece.get_object(), "Sequence"); sequence != nullptr) {
+      if (seen_text) return data_loss("TemplateProcessing: the text stands twice in 'single'");
+      seen_text = true;
+      continue;
+    }
+    const bj::value* special = json_member(piece.get_object(), "SpecialToken");
+    if (special == nullptr || !special->is_object()) return data_loss("TemplateProcessing: a piece of no known kind");
+    const std::string_view name = json_string(special->get_object(), "id");
+    const bj::value* entry =
+        specials != nullptr && specials->is_object() ? json_member(specials->get_object(), name) : nullptr;
+    const bj::value* ids = entry != nullptr && entry->is_object() ? json_member(entry->get_object(), "ids") : nullptr;
+    if (ids == nullptr || !ids->is_array()) {
+      return data_loss("TemplateProcessing names " + shown(name) + ", which has no ids");
+    }
+    for (const bj::value& id : ids->get_array()) {
+      ASSIGN_OR_RETURN(const TokenId token, read_id(&id, name, parts_.table.size()));
+      if (!parts_.table.known(token)) {
+        return data_loss("TemplateProcessing: id " + std::to_string(token) + " of " + shown(name) + " is not a token");
+      }
+      (seen_text ? after : before).push_back(token);
+    }
+  }
+  if (!seen_text) return data_loss("TemplateProcessing: 'single' leaves out the text");
+  parts_.prefix.insert(parts_.prefix.begin(), before.begin(), before.end());
+  parts_.suffix.insert(parts_.suffix.end(), after.begin(), after.end());
+  return ok_status();
+}
+
+Status Loader::read_post_processor(const bj::value* value) {
+  if (value == nullptr) return ok_status();
+  if (!value->is_object()) return data_loss("post_processor is no object");
+  const bj::object& post = value->get_object();
+  const std::string_view type = json_string(post, "type");
+  if (type == "ByteLevel") return ok_status();  // it moves offsets, not ids
+  if (type == "TemplateProcessing") return read_template(post);
+  if (type != "Sequence") return unimplemented("post-processor " + shown(type));
+  const bj::value* list = json_member(post, "processors");
+  if (list == nullptr || !list->is_array()) return data_loss("post-processor Sequence without a list 'processors'");
+  for (const bj::value& processor : list->get_array()) RETURN_IF_ERROR(read_post_processor(&processor));
+  return ok_status();
+}
+
+StatusOr<std::unique_ptr<Tokenizer>> Loader::load(const bj::object& root) {
+  const bj::value* model = json_member(root, "model");
+  if (model == nullptr || !model->is_object()) return data_loss("tokenizer.json has no model");
+  RETURN_IF_ERROR(check_model(model->get_object()));
+  const bj::value* vocabulary = json_member(model->get_object(), "vocab");
+  if (vocabulary == nullptr || !vocabulary->is_object()) return data_loss("model.vocab is no object");
+
+  ASSIGN_OR_RETURN(parts_.normalizer, read_normalizer(json_member(root, "normalizer")));
+  ASSIGN_OR_RETURN(parts_.pretokenizer, read_pretokenizer(json_member(root, "pre_tokenizer")));
+  ASSIGN_OR_RETURN(parts_.decoder, read_decoder(json_member(root, "decoder")));
+
+  // Tables are as long as the largest id: a few entries may not claim a great one.
+  const bj::value* added = json_member(root, "added_tokens");
+  const size_t entries = vocabulary->get_object().size() +
+                         (added != nullptr && added->is_array() ? added->get_array().size() : 0);
+  id_limit_ = std::min(kMaxId, static_cast<int64_t>(65536 + 8 * entries));
+
+  TokenIndex index;
+  RETURN_IF_ERROR(read_vocabulary(vocabulary->get_object(), index));
+  index_ = &index;
+  RETURN_IF_ERROR(read_added_tokens(root));
+  index_ = nullptr;
+  if (parts_.table.size() == 0) return data_loss("the tokenizer has no tokens");
+  RETURN_IF_ERROR(read_merges(model->get_object(), std::move(index)));
+  RETURN_IF_ERROR(read_post_processor(json_member(root, "post_processor")));
+  RETURN_IF_ERROR(parts_.table.set_bytes(parts_.decoder));
+  return make_tokenizer(std::move(parts_));
+}
+
+}  // namespace
+
+StatusOr<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json) {
+  if (json.size() > kMaxFileBytes) return data_loss("tokenizer.json is longer than 256 MiB");
+  boost::system::error_code error;
+  bj::monotonic_resource memory(std::max<size_t>(4096, json.size() * 4));
+  bj::stream_parser parser(&memory);
+  const size_t read = parser.write_some(json.data(), json.size(), error);
+  if (!error) parser.finish(error);
+  if (!error && json.find_first_not_of(" \t\r\n", read) != std::string_view::npos) {
+    error = bj::make_error_code(bj::error::extra_data);
+  }
+  if (error) {
+    return data_loss("tokenizer.json is not JSON: " + error.message() + " near byte " + std::to_string(read));
+  }
+  const bj::value root = parser.release();
+  if (!root.is_object()) return data_loss("tokenizer.json is no object");
+  return Loader().load(root.get_object());
+}
+
+StatusOr<std::unique_ptr<Tokenizer>> load_tokenizer(const std::filesystem::path& path) {
+  std::error_code error;
+  const bool directory = std::filesystem::is_directory(path, error);
+  const std::filesystem::path file = directory ? path / "tokenizer.json" : path;
+  const auto size = std::filesystem::file_size(file, error);
+  if (error) return not_found(file.string() + ": " + error.message());
+  if (size > kMaxFileBytes) return data_loss(file.string() + " is longer than 256 MiB");
+  std::string json(size, '\0');
+  std::ifstream in(file, std::ios::binary);
+  if (!in.read(json.data(), static_cast<std::streamsize>(size))) {
+    return data_loss(file.string() + " cannot be read");
+  }
+  auto tokenizer = parse_tokenizer_json(json);
+  if (!tokenizer.ok()) return tokenizer.status().with_context(file.string());
+  return tokenizer;
+}
+
+}  // namespace octavo::text
