@@ -10,6 +10,7 @@ namespace octavo {
 
 struct ModelOptions {
   std::string model;                  // a directory with config.json, or owner/name in the Hugging Face cache
+  std::string served_name;            // as clients and metrics name it; empty: `model`
   std::string tokenizer;              // directory or tokenizer.json; empty: the model's
   std::string dtype = "auto";         // auto, bfloat16, float16, float32
   std::string load_format = "auto";   // auto, safetensors, dummy

@@ -156,12 +156,17 @@ void FlagSet::turn_on(std::string name, bool* target, std::string help) {
   flags_.back().negatable = false;
 }
 
-void FlagSet::list(std::string name, Words* target, std::string placeholder, std::string help) {
+void FlagSet::custom_list(std::string name, std::string placeholder, std::string help,
+                          std::function<Status(const Words&)> set) {
   add({.name = std::move(name), .placeholder = std::move(placeholder), .help = std::move(help), .many = true,
-       .set = [target](const Words& values, bool) {
-         *target = values;
-         return ok_status();
-       }});
+       .set = [set = std::move(set)](const Words& values, bool) { return set(values); }});
+}
+
+void FlagSet::list(std::string name, Words* target, std::string placeholder, std::string help) {
+  custom_list(std::move(name), std::move(placeholder), std::move(help), [target](const Words& values) {
+    *target = values;
+    return ok_status();
+  });
 }
 
 const FlagSet::Flag* FlagSet::find(std::string_view name) const {

@@ -49,6 +49,8 @@ class FlagSet {
   void list(std::string name, Words* target, std::string placeholder, std::string help);
   void custom(std::string name, std::string placeholder, std::string default_text, std::string help,
               std::function<Status(const std::string&)> set);
+  void custom_list(std::string name, std::string placeholder, std::string help,
+                   std::function<Status(const Words&)> set);
   void positional(std::string* target) { positional_ = target; }
   // Lets `--config FILE` stand for the flags that the file holds; the command line wins over it.
   void accept_config_file() { config_ = true; }

@@ -157,7 +157,7 @@ StatusOr<MemoryPlan> plan_for(const EngineOptions& options, const Loaded& l, std
 
 ModelInfo describe(const EngineOptions& options, const Loaded& l, const MemoryPlan& plan, int64_t weight_bytes) {
   ModelInfo info;
-  info.name = options.model.model;
+  info.name = options.model.served_name.empty() ? options.model.model : options.model.served_name;
   info.architecture = l.config.architecture;
   info.dtype = std::string(to_string(l.dtype));
   info.device = l.backend->name();

@@ -1,14 +1,17 @@
-// Request: what a user wants, immutable, checked and tokenised. Sequence: how far one of its n answers has
-// come; owned by the Scheduler, touched by the engine thread only.
+// Request: what a user wants, immutable, checked and tokenised. Sequence: how far one of its n
+// answers has come; owned by the Scheduler, touched by the engine thread only.
 //
 // Invariants of a Sequence:
-//  1. num_computed counts tokens whose KV the submitted steps have written or will write; device work is in
-//     order, so a later step may read them. num_committed counts those of steps that came back without error;
-//     num_committed <= num_computed <= num_tokens(), num_committed <= num_known().
+//  1. num_computed counts tokens whose KV the submitted steps have written or will write; device
+//  work is in
+//     order, so a later step may read them. num_committed counts those of steps that came back
+//     without error; num_committed <= num_computed <= num_tokens(), num_committed <= num_known().
 //  2. inflight steps mention its slot; the slot goes to another sequence only at inflight == 0.
 //  3. unread of those steps draw a token that the host has not read: the sequence's length is
-//     num_tokens() = prompt + output + unread. While it runs, at most the last of these is not computed.
-//  4. A waiting sequence holds no blocks. It is admitted again only at inflight == 0, so every step in flight of a
+//     num_tokens() = prompt + output + unread. A running sequence with unread tokens has computed
+//     all but the last.
+//  4. A waiting sequence holds no blocks. It is admitted again only at inflight == 0, so every step
+//  in flight of a
 //     running sequence belongs to its present blocks and slot.
 #pragma once
 
@@ -26,20 +29,21 @@
 
 namespace octavo {
 
-using RequestKey = StrongId<struct RequestTag, int64_t>;  // unique in this process, unlike the user's id
+using RequestKey =
+    StrongId<struct RequestTag, int64_t>;  // unique in this process, unlike the user's id
 
 struct Request {
   RequestKey key;
   std::string id;
   std::shared_ptr<const std::vector<TokenId>> prompt;
   std::shared_ptr<const SamplingParams> params;
-  int max_tokens = 0;                           // resolved: prompt + max_tokens fit the context
-  std::vector<TokenId> eos_ids;                 // end the sequence with no stop_reason; empty with ignore_eos
+  int max_tokens = 0;            // resolved: prompt + max_tokens fit the context
+  std::vector<TokenId> eos_ids;  // end the sequence with no stop_reason; empty with ignore_eos
   std::vector<std::vector<TokenId>> bad_words;  // tokenised
   int64_t priority = 0;
   double arrival = 0;
   std::string cache_salt;
-  uint64_t seed = 0;                            // of sequence 0; sequence i uses seed + i
+  uint64_t seed = 0;  // of sequence 0; sequence i uses seed + i
   std::function<std::unique_ptr<TokenMasker>()> make_masker;  // null: unconstrained
 };
 
@@ -50,20 +54,22 @@ struct Sequence {
   std::shared_ptr<const Request> request;
   int index = 0;
   SequenceState state = SequenceState::kWaiting;
-  SlotId slot;                   // valid while running, and until inflight is 0
-  std::vector<TokenId> tokens;   // the prompt, then the output that the host has read
+  SlotId slot;                  // valid while running, and until inflight is 0
+  std::vector<TokenId> tokens;  // the prompt, then the output that the host has read
   int num_computed = 0;
   int num_committed = 0;
-  int num_cached = 0;            // prompt tokens found in the prefix cache at first admission
+  int num_cached = 0;  // prompt tokens found in the prefix cache at first admission
   int inflight = 0;
   int unread = 0;
   int num_preemptions = 0;
-  bool borrowed = false;         // its first blocks came from a sibling, by KvManager::share
+  bool borrowed = false;  // its first blocks came from a sibling, by KvManager::share
   SequenceBlocks blocks;
   std::unique_ptr<TokenMasker> masker;
   double first_scheduled = 0;
 
-  std::span<const TokenId> output() const { return std::span(tokens).subspan(request->prompt->size()); }
+  std::span<const TokenId> output() const {
+    return std::span(tokens).subspan(request->prompt->size());
+  }
   int num_prompt() const { return static_cast<int>(request->prompt->size()); }
   int num_known() const { return static_cast<int>(tokens.size()); }
   int num_output() const { return num_known() - num_prompt(); }

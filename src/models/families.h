@@ -11,12 +11,23 @@ namespace octavo {
 
 using ModelFactory = StatusOr<std::unique_ptr<Model>> (*)(const ModelConfig&, DType, Backend&);
 
+// What config.json's sliding_window means to a family.
+enum class WindowRule {
+  kNone,      // the family has none: a window is refused
+  kAlways,    // it holds for all layers
+  kSwitched,  // only with use_sliding_window, for the layers of max_window_layers or layer_types (Qwen)
+};
+
 struct Family {
   std::string_view architecture;  // as in config.json's "architectures"
   ModelFactory make = nullptr;
   int max_position = 0;
   double norm_eps = 1e-6;
+  std::string_view hidden_act = "silu";
+  int mlp_ratio = 0;              // intermediate_size / hidden_size; 0: must be given
   int head_dim = 0;               // 0: hidden_size / heads
+  bool rope = true;
+  WindowRule window = WindowRule::kNone;
   int sliding_window = 0;         // where the key is missing; null always means none
   bool tied = false;
 };

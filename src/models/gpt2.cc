@@ -100,6 +100,10 @@ StatusOr<std::unique_ptr<Model>> make_gpt2(const ModelConfig& config, DType dtyp
   } else if (config.hidden_act != "gelu_new" && config.hidden_act != "gelu_pytorch_tanh") {
     return unimplemented("GPT2LMHeadModel: activation '" + config.hidden_act + "' is not supported");
   }
+  if (config.num_kv_heads != config.num_heads ||
+      config.num_heads * config.head_dim != config.hidden_size) {
+    return unimplemented("GPT2LMHeadModel: heads that do not share hidden_size evenly");
+  }
   if (!config_flag(config, "scale_attn_weights", true)) {
     return unimplemented("GPT2LMHeadModel: scale_attn_weights false is not supported");
   }

@@ -12,11 +12,29 @@ namespace octavo {
 namespace {
 
 constexpr Family kFamilies[] = {
-    {"LlamaForCausalLM", make_llama, 2048},
-    {"MistralForCausalLM", make_llama, 131072, 1e-6, 0, /*sliding_window=*/4096},
-    {"Qwen2ForCausalLM", make_llama, 32768},
-    {"Qwen3ForCausalLM", make_llama, 32768, 1e-6, /*head_dim=*/128},
-    {"GPT2LMHeadModel", make_gpt2, 1024, 1e-5, 0, 0, /*tied=*/true},
+    {.architecture = "LlamaForCausalLM", .make = make_llama, .max_position = 2048},
+    {.architecture = "MistralForCausalLM",
+     .make = make_llama,
+     .max_position = 131072,
+     .window = WindowRule::kAlways,
+     .sliding_window = 4096},
+    {.architecture = "Qwen2ForCausalLM",
+     .make = make_llama,
+     .max_position = 32768,
+     .window = WindowRule::kSwitched},
+    {.architecture = "Qwen3ForCausalLM",
+     .make = make_llama,
+     .max_position = 32768,
+     .head_dim = 128,
+     .window = WindowRule::kSwitched},
+    {.architecture = "GPT2LMHeadModel",
+     .make = make_gpt2,
+     .max_position = 1024,
+     .norm_eps = 1e-5,
+     .hidden_act = "gelu_new",
+     .mlp_ratio = 4,
+     .rope = false,
+     .tied = true},
 };
 
 // Settings under which our arithmetic is the model's; anything else is refused.

@@ -147,9 +147,10 @@ Status parse_sliding_window(Fields& f, const Family& family, ModelConfig& c) {
   const auto mixed = [&](const std::string& what) {
     return unimplemented(c.architecture + ": " + what + " is not supported");
   };
-  if (c.architecture == "LlamaForCausalLM" && window > 0) return mixed("sliding_window");
+  if (family.window == WindowRule::kNone && window > 0) return mixed("sliding_window");
   const Value* types = f.find({"layer_types"});
-  if (c.architecture.starts_with("Qwen")) {
+  const bool switched = family.window == WindowRule::kSwitched;
+  if (switched) {
     if (!f.boolean("use_sliding_window", false)) window = 0;
     const int first = f.integer({"max_window_layers"}, 0, 1 << 20, 28);
     if (window > 0 && types == nullptr && first > 0) {
@@ -167,9 +168,9 @@ Status parse_sliding_window(Fields& f, const Family& family, ModelConfig& c) {
     }
     const bool sliding = kind == Value("sliding_attention");
     if (!sliding && kind != Value("full_attention")) return mixed("layer_types " + Fields::shown(kind));
-    // Only Qwen's code reads layer_types; elsewhere the two must agree.
+    // Where the family's own code does not read layer_types, the two must agree.
     if (sliding && window == 0) return mixed("layer_types sliding_attention without a sliding_window");
-    if (!sliding && window > 0 && !c.architecture.starts_with("Qwen")) {
+    if (!sliding && window > 0 && !switched) {
       return mixed("sliding_window with layer_types full_attention");
     }
     if (!sliding) window = 0;
@@ -209,9 +210,12 @@ Status parse_dimensions(Fields& f, const Family& family, ModelConfig& c) {
   c.num_kv_heads = f.integer({"num_key_value_heads"}, 1, 1024, c.num_heads);
   c.max_position =
       f.integer({"max_position_embeddings", "n_positions"}, 1, 1 << 24, family.max_position);
-  const bool gpt2 = c.architecture == "GPT2LMHeadModel";
-  const auto inner = gpt2 ? std::optional<int64_t>(4 * int64_t{c.hidden_size}) : std::nullopt;
-  c.intermediate_size = f.integer({"intermediate_size", "n_inner"}, 1, 1 << 20, inner);
+  const Keys inner = {"intermediate_size", "n_inner"};
+  if (family.mlp_ratio > 0 && f.find(inner) == nullptr) {
+    c.intermediate_size = family.mlp_ratio * c.hidden_size;
+  } else {
+    c.intermediate_size = f.integer(inner, 1, 1 << 20);
+  }
   const int64_t derived = std::max(1, family.head_dim ? family.head_dim : c.hidden_size / c.num_heads);
   c.head_dim = f.integer({"head_dim"}, 1, 1024, derived);
   RETURN_IF_ERROR(f.status());
@@ -219,14 +223,11 @@ Status parse_dimensions(Fields& f, const Family& family, ModelConfig& c) {
     f.fail("hidden_size " + std::to_string(c.hidden_size) + " is not a multiple of num_attention_heads " +
            std::to_string(c.num_heads));
   }
-  if (gpt2 && (c.num_kv_heads != c.num_heads || c.head_dim * c.num_heads != c.hidden_size)) {
-    f.fail("GPT-2's heads must share hidden_size evenly");
-  }
   if (c.num_heads % c.num_kv_heads != 0) {
     f.fail("num_attention_heads " + std::to_string(c.num_heads) +
            " is not a multiple of num_key_value_heads " + std::to_string(c.num_kv_heads));
   }
-  if (!gpt2 && c.head_dim % 2 != 0) f.fail("head_dim must be even, not " + std::to_string(c.head_dim));
+  if (family.rope && c.head_dim % 2 != 0) f.fail("head_dim must be even, not " + std::to_string(c.head_dim));
   const int64_t hidden = c.hidden_size;
   const int64_t layer = hidden * c.head_dim * (2 * c.num_heads + 2 * c.num_kv_heads) +
                         3 * hidden * c.intermediate_size;
@@ -249,9 +250,8 @@ Status parse_main(Fields& f, ModelConfig& c) {
   RETURN_IF_ERROR(parse_dimensions(f, *family, c));
   c.tie_word_embeddings = f.boolean("tie_word_embeddings", family->tied);
   c.norm_eps = f.number({"rms_norm_eps", "layer_norm_epsilon"}, 0, 1, family->norm_eps);
-  const bool gpt2 = c.architecture == "GPT2LMHeadModel";
-  c.hidden_act = f.text({"hidden_act", "activation_function"}, gpt2 ? "gelu_new" : "silu");
-  if (!gpt2) parse_rope(c.raw, f, c.rope);
+  c.hidden_act = f.text({"hidden_act", "activation_function"}, std::string(family->hidden_act));
+  if (family->rope) parse_rope(c.raw, f, c.rope);
   RETURN_IF_ERROR(f.status());
   RETURN_IF_ERROR(parse_sliding_window(f, *family, c));
   auto dtype = parse_dtype(f.text({"dtype", "torch_dtype"}, "float32"));

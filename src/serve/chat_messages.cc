@@ -19,14 +19,17 @@ StatusOr<std::string> part_text(const Value& part) {
     return shape_error(kField, "Each content part should be a string or a dictionary with `type`");
   }
   const std::string& kind = type->as_string();
-  if (kind == "text" || kind == "refusal" || kind == "input_text" || kind == "output_text" || kind == "thinking") {
+  if (kind == "text" || kind == "refusal" || kind == "input_text" || kind == "output_text" ||
+      kind == "thinking") {
     const Value* text = part.find(kind == "refusal" || kind == "thinking" ? kind : "text");
     if (text == nullptr || !text->is_string()) {
-      return shape_error(kField, "A content part of type `" + kind + "` should carry its text as a string");
+      return shape_error(kField,
+                         "A content part of type `" + kind + "` should carry its text as a string");
     }
     return text->as_string();
   }
-  return invalid_argument("A content part of type `" + kind + "` is not supported: the model reads text only.")
+  return invalid_argument("A content part of type `" + kind +
+                          "` is not supported: the model reads text only.")
       .with_param(std::string(kField));
 }
 
@@ -61,7 +64,8 @@ Status parse_arguments(Value& tool_call) {
   }
   StatusOr<Value> parsed = parse_json(arguments->as_string());
   if (!parsed.ok()) {
-    return invalid_argument("The arguments of a tool call are no JSON: " + parsed.status().message())
+    return invalid_argument("The arguments of a tool call are no JSON: " +
+                            parsed.status().message())
         .with_param(std::string(kField));
   }
   *arguments = *std::move(parsed);
@@ -101,7 +105,8 @@ StatusOr<Value> normalise(const Value& message) {
 
 StatusOr<std::vector<Value>> normalise_messages(const Value::List& messages) {
   if (messages.empty()) {
-    return invalid_argument("`messages` must hold at least one message.").with_param(std::string(kField));
+    return invalid_argument("`messages` must hold at least one message.")
+        .with_param(std::string(kField));
   }
   std::vector<Value> out;
   out.reserve(messages.size());

@@ -23,7 +23,8 @@ std::string random_hex(int digits) {
 }
 
 // X-Request-Id, else the body's request_id, else 32 random digits.
-std::string answer_id(std::string_view prefix, const HttpRequest& request, const GenerationFields& fields) {
+std::string answer_id(std::string_view prefix, const HttpRequest& request,
+                      const GenerationFields& fields) {
   const std::string_view header = request.header("x-request-id");
   std::string id(prefix);
   if (!header.empty()) return id.append(header);
@@ -42,8 +43,8 @@ StatusOr<int64_t> request_priority(const HttpRequest& request, const GenerationF
   return value;
 }
 
-void log_request(const AnswerHead& head, const GenerationFields& fields, const GenerateRequest& request,
-                 size_t prompts) {
+void log_request(const AnswerHead& head, const GenerationFields& fields,
+                 const GenerateRequest& request, size_t prompts) {
   const SamplingParams& s = request.sampling;
   std::string line = "Received request " + head.id + ": prompts=" + std::to_string(prompts);
   line += ", prompt_tokens=" + std::to_string(request.prompt_token_ids.size());
@@ -56,41 +57,51 @@ void log_request(const AnswerHead& head, const GenerationFields& fields, const G
 }
 
 // From tokenised prompts to the engine; the same for both endpoints.
-Status start_generation(ServerContext& context, const HttpRequest& request, const GenerationFields& fields,
-                        AnswerHead head, std::vector<AnswerPrompt> prompts,
-                        std::shared_ptr<HttpExchange> exchange) {
+Status start_generation(ServerContext& context, const HttpRequest& request,
+                        const GenerationFields& fields, AnswerHead head,
+                        std::vector<AnswerPrompt> prompts, std::shared_ptr<HttpExchange> exchange) {
   const ModelInfo& model = context.engine.model();
   head.model = fields.model.empty() ? context.model_names.front() : fields.model;
   head.created = unix_seconds();
   head.options = fields.answer;
-  head.options.stream_interval = std::max(fields.answer.stream_interval, context.options.stream_interval);
+  head.options.stream_interval =
+      std::max(fields.answer.stream_interval, context.options.stream_interval);
   ASSIGN_OR_RETURN(const int64_t priority, request_priority(request, fields));
   std::vector<GenerateRequest> requests;
   requests.reserve(prompts.size());
   for (AnswerPrompt& prompt : prompts) {
+    const size_t whole = prompt.token_ids.size();
     RETURN_IF_ERROR(truncate_prompt(fields, model.max_model_len, prompt.token_ids));
+    if (head.dialect == Dialect::kCompletions && fields.answer.echo &&
+        prompt.token_ids.size() < whole) {
+      prompt.text = context.engine.text().decode(prompt.token_ids, true);
+    }
     if (prompt.token_ids.empty()) {
       return invalid_argument("The decoder prompt cannot be empty").with_param("prompt");
     }
     GenerateRequest& to_engine = requests.emplace_back();
     // The client's id need not be unique; the engine's must be.
-    to_engine.request_id = head.id + "-" + std::to_string(requests.size() - 1) + "-" + random_hex(8);
+    to_engine.request_id =
+        head.id + "-" + std::to_string(requests.size() - 1) + "-" + random_hex(8);
     to_engine.prompt_token_ids = prompt.token_ids;
     to_engine.sampling = fields.sampling;
-    to_engine.sampling.max_tokens = resolve_max_tokens(fields, model.default_sampling, model.max_model_len,
-                                                       static_cast<int>(prompt.token_ids.size()));
+    to_engine.sampling.max_tokens =
+        resolve_max_tokens(fields, model.default_sampling, model.max_model_len,
+                           static_cast<int>(prompt.token_ids.size()));
     to_engine.priority = priority;
     to_engine.cache_salt = fields.cache_salt;
     to_engine.arrival = request.arrival;
   }
-  if (context.options.enable_log_requests) log_request(head, fields, requests.front(), requests.size());
+  if (context.options.enable_log_requests)
+    log_request(head, fields, requests.front(), requests.size());
   std::make_shared<Generation>(context.engine, context.pool, std::move(exchange), std::move(head),
                                std::move(prompts))
       ->start(std::move(requests));
   return ok_status();
 }
 
-StatusOr<AnswerPrompt> make_prompt(const Text& text, PromptInput&& input, const CompletionsRequest& fields) {
+StatusOr<AnswerPrompt> make_prompt(const Text& text, PromptInput&& input,
+                                   const CompletionsRequest& fields) {
   AnswerPrompt prompt;
   if (auto* ids = std::get_if<std::vector<TokenId>>(&input)) {
     prompt.token_ids = std::move(*ids);
@@ -109,7 +120,8 @@ StatusOr<AnswerPrompt> make_prompt(const Text& text, PromptInput&& input, const 
 
 Status start_completions(ServerContext& context, const HttpRequest& request, const Value& body,
                          std::shared_ptr<HttpExchange> exchange) {
-  ASSIGN_OR_RETURN(CompletionsRequest fields, parse_completions(body, context.engine.model().default_sampling));
+  ASSIGN_OR_RETURN(CompletionsRequest fields,
+                   parse_completions(body, context.engine.model().default_sampling));
   RETURN_IF_ERROR(context.check_model(fields.model));
   const Text& text = context.engine.text();
   std::vector<AnswerPrompt> prompts;
@@ -119,7 +131,8 @@ Status start_completions(ServerContext& context, const HttpRequest& request, con
     prompts.push_back(std::move(prompt));
   }
   AnswerHead head{.dialect = Dialect::kCompletions, .id = answer_id("cmpl-", request, fields)};
-  return start_generation(context, request, fields, std::move(head), std::move(prompts), std::move(exchange));
+  return start_generation(context, request, fields, std::move(head), std::move(prompts),
+                          std::move(exchange));
 }
 
 Status start_chat(ServerContext& context, const HttpRequest& request, const Value& body,
@@ -133,10 +146,13 @@ Status start_chat(ServerContext& context, const HttpRequest& request, const Valu
                    text.encode(prompt.rendered, {.add_special_tokens = fields.add_special_tokens}));
   if (!fields.answer.return_prompt_text) prompt.rendered = {};
   prompt.text = std::move(fields.echo_text);
-  AnswerHead head{.dialect = Dialect::kChat, .id = answer_id("chatcmpl-", request, fields), .role = fields.role};
+  AnswerHead head{.dialect = Dialect::kChat,
+                  .id = answer_id("chatcmpl-", request, fields),
+                  .role = fields.role};
   std::vector<AnswerPrompt> prompts;
   prompts.push_back(std::move(prompt));
-  return start_generation(context, request, fields, std::move(head), std::move(prompts), std::move(exchange));
+  return start_generation(context, request, fields, std::move(head), std::move(prompts),
+                          std::move(exchange));
 }
 
 }  // namespace octavo::serve

@@ -1,5 +1,5 @@
-// POST /v1/completions and /v1/chat/completions: a parsed body becomes prompts, prompts become a Generation.
-// Both run on an I/O pool thread: they tokenise and render.
+// POST /v1/completions and /v1/chat/completions: a parsed body becomes prompts, prompts become a
+// Generation. Both run on an I/O pool thread: they tokenise and render.
 #pragma once
 
 #include <memory>

@@ -10,17 +10,28 @@ constexpr std::string_view kShapePrefix = "body";
 
 std::string_view error_type(int status, std::string_view param) {
   switch (status) {
-    case 400: return param.starts_with(kShapePrefix) ? "Bad Request" : "BadRequestError";
-    case 401: return "AuthenticationError";
-    case 404: return "NotFoundError";
-    case 405: return "MethodNotAllowedError";
-    case 408: return "RequestTimeoutError";
-    case 413: return "RequestTooLargeError";
-    case 429: return "RateLimitError";
-    case 431: return "RequestHeaderFieldsTooLargeError";
-    case 501: return "NotImplementedError";
-    case 503: return "ServiceUnavailableError";
-    default: return "InternalServerError";
+    case 400:
+      return param.starts_with(kShapePrefix) ? "Bad Request" : "BadRequestError";
+    case 401:
+      return "AuthenticationError";
+    case 404:
+      return "NotFoundError";
+    case 405:
+      return "MethodNotAllowedError";
+    case 408:
+      return "RequestTimeoutError";
+    case 413:
+      return "RequestTooLargeError";
+    case 429:
+      return "RateLimitError";
+    case 431:
+      return "RequestHeaderFieldsTooLargeError";
+    case 501:
+      return "NotImplementedError";
+    case 503:
+      return "ServiceUnavailableError";
+    default:
+      return "InternalServerError";
   }
 }
 
@@ -28,19 +39,28 @@ std::string_view error_type(int status, std::string_view param) {
 
 int http_status(StatusCode code) {
   switch (code) {
-    case StatusCode::kOk: return 200;
+    case StatusCode::kOk:
+      return 200;
     case StatusCode::kInvalidArgument:
-    case StatusCode::kFailedPrecondition: return 400;
-    case StatusCode::kUnauthenticated: return 401;
-    case StatusCode::kNotFound: return 404;
-    case StatusCode::kTooLarge: return 413;
+    case StatusCode::kFailedPrecondition:
+      return 400;
+    case StatusCode::kUnauthenticated:
+      return 401;
+    case StatusCode::kNotFound:
+      return 404;
+    case StatusCode::kTooLarge:
+      return 413;
     // Only fields of a request reach here; a whole route that is missing is a 404 of the router.
-    case StatusCode::kUnimplemented: return 400;
-    case StatusCode::kResourceExhausted: return 429;
+    case StatusCode::kUnimplemented:
+      return 400;
+    case StatusCode::kResourceExhausted:
+      return 429;
     case StatusCode::kUnavailable:
-    case StatusCode::kCancelled: return 503;
+    case StatusCode::kCancelled:
+      return 503;
     case StatusCode::kDataLoss:
-    case StatusCode::kInternal: return 500;
+    case StatusCode::kInternal:
+      return 500;
   }
   return 500;
 }

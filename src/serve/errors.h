@@ -12,10 +12,12 @@ namespace octavo::serve {
 // 400 for what the caller got wrong, 404, 413, 429, 503, 500 …
 int http_status(StatusCode code);
 
-// A field of the wrong shape: vLLM reports these (pydantic's) as type "Bad Request" with param "body.<field>".
+// A field of the wrong shape: vLLM reports these (pydantic's) as type "Bad Request" with param
+// "body.<field>".
 Status shape_error(std::string_view field, std::string_view expectation);
 
-// {"error":{"message","type","param","code"}} for an HTTP status, for answers and for SSE events alike.
+// {"error":{"message","type","param","code"}} for an HTTP status, for answers and for SSE events
+// alike.
 std::string error_body(int status, std::string_view message, std::string_view param = {});
 std::string error_body(const Status& status);
 

@@ -36,7 +36,8 @@ class Generation::Sink : public StreamSink {
       return false;
     }
     if (owner.failed_) return false;
-    if (!output.prompt_logprobs.empty()) owner.prompts_[prompt_].logprobs = std::move(output.prompt_logprobs);
+    if (!output.prompt_logprobs.empty())
+      owner.prompts_[prompt_].logprobs = std::move(output.prompt_logprobs);
     for (const CompletionOutput& choice : output.outputs) count(choice);
     const bool wanted = deliver(output);
     if (output.finished) {
@@ -100,7 +101,8 @@ class Generation::StreamingSink final : public Sink {
       return;
     }
     merge(choice.held, std::move(output));
-    const bool due = !choice.started || choice.held.finished() || choice.held.token_ids.size() >= interval;
+    const bool due =
+        !choice.started || choice.held.finished() || choice.held.token_ids.size() >= interval;
     if (!due) return;
     choice.started = true;
     choice.events.append(buffer_, choice.held, prompt, text);
@@ -216,11 +218,12 @@ void Generation::finish_whole() {
   if (outputs.empty() || outputs.size() % prompts_.size() != 0) {
     return fail(internal_error("The engine ended the request without an answer."));
   }
-  exchange_->respond({.status = 200, .body = answer_body(head_, prompts_, outputs, usage_, engine_.text())});
+  exchange_->respond(
+      {.status = 200, .body = answer_body(head_, prompts_, outputs, usage_, engine_.text())});
 }
 
-// An HTTP error where none of the answer has been sent, else an event in its stream. The other prompts end by their
-// sinks' next output, which finds failed_.
+// An HTTP error where none of the answer has been sent, else an event in its stream. The other
+// prompts end by their sinks' next output, which finds failed_.
 void Generation::fail(const Status& status) {
   if (failed_.exchange(true)) return;
   if (!head_.options.stream) {

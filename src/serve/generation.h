@@ -1,9 +1,11 @@
-// Generation: one HTTP request to the model, from its submitted prompts to the last byte of its answer.
-// completions.cc and chat.cc make one; each prompt has an engine request and a StreamSink that leads back here.
+// Generation: one HTTP request to the model, from its submitted prompts to the last byte of its
+// answer. completions.cc and chat.cc make one; each prompt has an engine request and a StreamSink
+// that leads back here.
 //
-// Concurrency: start() runs on an I/O pool thread, sinks on the engine's output threads (one prompt's outputs come
-// in order, those of two prompts may come at once), cancel() on any thread. A Generation lives as long as a sink or
-// its exchange holds it. What is shared between prompts is atomic or guarded.
+// Concurrency: start() runs on an I/O pool thread, sinks on the engine's output threads (one
+// prompt's outputs come in order, those of two prompts may come at once), cancel() on any thread. A
+// Generation lives as long as a sink or its exchange holds it. What is shared between prompts is
+// atomic or guarded.
 #pragma once
 
 #include <atomic>
@@ -21,8 +23,8 @@ namespace octavo::serve {
 
 class Generation : public std::enable_shared_from_this<Generation> {
  public:
-  Generation(EngineClient& engine, TaskPool& pool, std::shared_ptr<HttpExchange> exchange, AnswerHead head,
-             std::vector<AnswerPrompt> prompts);
+  Generation(EngineClient& engine, TaskPool& pool, std::shared_ptr<HttpExchange> exchange,
+             AnswerHead head, std::vector<AnswerPrompt> prompts);
 
   // Submits one request per prompt. A refused one fails them all: the answer is its error.
   void start(std::vector<GenerateRequest> requests);

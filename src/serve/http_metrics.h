@@ -11,7 +11,8 @@ namespace octavo::serve {
 
 class HttpMetrics {
  public:
-  // `handler` is the route ("/v1/models/{model}") or "none", so that clients cannot make up label values.
+  // `handler` is the route ("/v1/models/{model}") or "none", so that clients cannot make up label
+  // values.
   void record(std::string_view method, std::string_view handler, int status, double seconds);
   std::string text() const { return registry_.text(); }
 

@@ -1,13 +1,16 @@
-// The io thread's side of http_server.h. One coroutine per connection reads requests one after the other:
+// The io thread's side of http_server.h. One coroutine per connection reads requests one after the
+// other:
 //
 //   read head and body → handler → sleep until answered, gone or stuck → next request
 //
 // The hot path, one token of one stream, does not touch the coroutine: an output thread appends to
-// Exchange::pending_ and queues the exchange; drain() on the io thread swaps the string out and sends it with one
-// system call. Only when the socket is full does the rest wait in Connection::backlog_ for writability.
+// Exchange::pending_ and queues the exchange; drain() on the io thread swaps the string out and
+// sends it with one system call. Only when the socket is full does the rest wait in
+// Connection::backlog_ for writability.
 //
-// "Gone" is one transition of Exchange, made under its lock by whoever sees it first: the reader (end of file),
-// the sender (error, time-out) or write() (too much unsent); the io thread reports it. Closing the socket is what frees a stuck sender.
+// "Gone" is one transition of Exchange, made under its lock by whoever sees it first: the reader
+// (end of file), the sender (error, time-out) or write() (too much unsent); the io thread reports
+// it. Closing the socket is what frees a stuck sender.
 #include "serve/http_server.h"
 
 #include <sys/socket.h>
@@ -101,8 +104,8 @@ class Exchange final : public HttpExchange, public std::enable_shared_from_this<
       const std::lock_guard lock(mutex_);
       if (ended_ || gone_) return false;
       if (pending_.size() + unsent_ + bytes.size() > max_unsent_) {
-        // The io thread closes the socket and reports; a sender waiting for room keeps queued_ set, so the
-        // list gets this exchange once more.
+        // The io thread closes the socket and reports; a sender waiting for room keeps queued_ set,
+        // so the list gets this exchange once more.
         gone_ = cut_off_ = true;
         pending_ = {};
         alive = false;
@@ -189,15 +192,15 @@ class Exchange final : public HttpExchange, public std::enable_shared_from_this<
   Connection* connection_;  // io thread; null once it is closed
   const size_t max_unsent_;
   std::mutex mutex_;
-  std::string pending_;             // guarded, as all below
+  std::string pending_;  // guarded, as all below
   std::optional<HttpResponse> head_;
   bool head_taken_ = false;
   bool streamed_ = false;
   bool ended_ = false;
   bool gone_ = false;
   bool cut_off_ = false;
-  bool queued_ = false;             // on the ready list
-  size_t unsent_ = 0;               // taken by the io thread, waiting for the socket
+  bool queued_ = false;  // on the ready list
+  size_t unsent_ = 0;    // taken by the io thread, waiting for the socket
   std::function<void()> on_gone_;
 };
 
@@ -216,7 +219,7 @@ struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
   std::vector<char> scratch;  // every connection reads into it
   int active = 0;             // answers under way
   int signal_count = 0;
-  bool closing = false;       // stop_accepting() was called
+  bool closing = false;  // stop_accepting() was called
   bool finishing = false;
 
   void wait_for_signal();
@@ -361,7 +364,8 @@ void Connection::close() {
 
 asio::awaitable<Connection::Read> Connection::read_message(Parser& parser, bool first) {
   const auto& options = server_->options;
-  auto deadline = Clock::now() + to_duration(first ? options.read_seconds : options.keep_alive_seconds);
+  auto deadline =
+      Clock::now() + to_duration(first ? options.read_seconds : options.keep_alive_seconds);
   bool started = false;
   bool continued = false;
   while (true) {
@@ -403,7 +407,8 @@ asio::awaitable<Connection::Read> Connection::read_message(Parser& parser, bool 
 void Connection::send_continue(Parser& parser) {
   if (!boost::beast::iequals(parser.get()[http::field::expect], "100-continue")) return;
   static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-  // 25 bytes fit: nothing else is being sent. If they do not, the client's own timer makes it go on.
+  // 25 bytes fit: nothing else is being sent. If they do not, the client's own timer makes it go
+  // on.
   [[maybe_unused]] const ssize_t sent = ::send(socket_.native_handle(), kContinue.data(),
                                                kContinue.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
@@ -455,7 +460,8 @@ void Connection::dispatch(Parser& parser) {
   server_->options.handler(std::move(request), exchange_);
 }
 
-// Waits for the answer and watches the client meanwhile: end of file means that nobody will read it.
+// Waits for the answer and watches the client meanwhile: end of file means that nobody will read
+// it.
 asio::awaitable<void> Connection::await_answer() {
   while (!answered_ && !closed_) {
     // A client may send its next requests early, but only so much of them.
@@ -483,8 +489,8 @@ asio::awaitable<void> Connection::await_answer() {
   server_->maybe_finish();
 }
 
-// After an early refusal the client may still be sending. Closing at once would reset the connection and take
-// the answer with it, so what comes is read and dropped for a while.
+// After an early refusal the client may still be sending. Closing at once would reset the
+// connection and take the answer with it, so what comes is read and dropped for a while.
 asio::awaitable<void> Connection::linger() {
   error_code ignored;
   socket_.shutdown(tcp::socket::shutdown_send, ignored);
@@ -523,7 +529,8 @@ asio::awaitable<void> Connection::run() {
   close();
 }
 
-void Connection::append_response_head(const HttpResponse& response, bool streamed, size_t body_bytes) {
+void Connection::append_response_head(const HttpResponse& response, bool streamed,
+                                      size_t body_bytes) {
   status_ = response.status;
   const auto reason = http::obsolete_reason(static_cast<http::status>(response.status));
   out_.append(http10_ ? "HTTP/1.0 " : "HTTP/1.1 ");
@@ -578,7 +585,8 @@ void Connection::flush() {
   }
   const size_t total = out_.size() + body_.size() + tail.size();
   if (total > 0) {
-    std::array<iovec, 3> parts = {iovec{out_.data(), out_.size()}, iovec{body_.data(), body_.size()},
+    std::array<iovec, 3> parts = {iovec{out_.data(), out_.size()},
+                                  iovec{body_.data(), body_.size()},
                                   iovec{const_cast<char*>(tail.data()), tail.size()}};
     msghdr message{};
     message.msg_iov = parts.data();
@@ -730,8 +738,9 @@ Status HttpServer::listen(const std::string& host, int port) {
   const std::string place = host + ":" + std::to_string(port);
   error_code error;
   tcp::resolver resolver(impl_->context);
-  const auto found = resolver.resolve(host.empty() ? "0.0.0.0" : host, std::to_string(port),
-                                      tcp::resolver::passive | tcp::resolver::numeric_service, error);
+  const auto found =
+      resolver.resolve(host.empty() ? "0.0.0.0" : host, std::to_string(port),
+                       tcp::resolver::passive | tcp::resolver::numeric_service, error);
   if (error) return invalid_argument("cannot listen on " + place + ": " + error.message());
   const tcp::endpoint endpoint = *found.begin();
   tcp::acceptor& acceptor = impl_->acceptor;

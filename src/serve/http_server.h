@@ -1,10 +1,11 @@
-// HTTP/1.1 transport: sockets, parsing, keep-alive, limits, time-outs, and streamed answers. It knows no route.
-// Asio and Beast stay behind this header, in http_server.cc.
+// HTTP/1.1 transport: sockets, parsing, keep-alive, limits, time-outs, and streamed answers. It
+// knows no route. Asio and Beast stay behind this header, in http_server.cc.
 //
-// Concurrency: one io thread (the caller of run()) owns every socket. It hands each request to `handler`, which
-// must not block; the answer may come from any thread, through the HttpExchange. An output thread that writes to
-// many streams costs the io thread one wake-up: streams with something to send queue on one list, which the io
-// thread drains, one send() a stream, whatever the number of events that wait in it.
+// Concurrency: one io thread (the caller of run()) owns every socket. It hands each request to
+// `handler`, which must not block; the answer may come from any thread, through the HttpExchange.
+// An output thread that writes to many streams costs the io thread one wake-up: streams with
+// something to send queue on one list, which the io thread drains, one send() a stream, whatever
+// the number of events that wait in it.
 #pragma once
 
 #include <cstddef>
@@ -23,8 +24,8 @@ using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
 
 struct HttpRequest {
   std::string method;
-  std::string path;    // without the query, not percent-decoded
-  std::string query;   // after '?', or empty
+  std::string path;   // without the query, not percent-decoded
+  std::string query;  // after '?', or empty
   HttpHeaders headers;
   std::string body;
   std::string remote;  // "127.0.0.1:51234"
@@ -49,12 +50,12 @@ class HttpExchange {
   virtual void respond(HttpResponse response) = 0;
   // Sends the head of a 200 answer of unknown length.
   virtual void begin_stream(std::string_view content_type) = 0;
-  // Queues bytes. False when nobody will read them: the client has gone, was cut off because more than
-  // max_unsent_bytes waited, or the answer has ended.
+  // Queues bytes. False when nobody will read them: the client has gone, was cut off because more
+  // than max_unsent_bytes waited, or the answer has ended.
   virtual bool write(std::string_view bytes) = 0;
   virtual void end_stream() = 0;
-  // Calls `callback` once if the client goes before the answer has been sent whole: at once when it has gone
-  // already, else from the io thread.
+  // Calls `callback` once if the client goes before the answer has been sent whole: at once when it
+  // has gone already, else from the io thread.
   virtual void on_gone(std::function<void()> callback) = 0;
 };
 
@@ -69,7 +70,8 @@ struct HttpServerOptions {
   std::function<void(HttpRequest, std::shared_ptr<HttpExchange>)> handler;
   // Body of an answer that the transport gives by itself (400, 408, 413, 431).
   std::function<HttpResponse(int status, const std::string& message)> make_error;
-  // After an answer was sent whole (or its client left: `status` is 499 then). io thread; may be null.
+  // After an answer was sent whole (or its client left: `status` is 499 then). io thread; may be
+  // null.
   std::function<void(const HttpRequest& request, int status, double seconds)> on_answered;
   // SIGINT or SIGTERM has come for the `count`th time. io thread; null: signals are not caught.
   std::function<void(int count)> on_signal;

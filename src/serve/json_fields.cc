@@ -29,11 +29,14 @@ std::optional<T> as_narrow(const Value& value) {
 
 }  // namespace
 
-std::optional<TokenId> as_token_id(const Value& value) { return as_narrow<TokenId>(value); }
+std::optional<TokenId> as_token_id(const Value& value) {
+  return as_narrow<TokenId>(value);
+}
 
 JsonFields::JsonFields(const Value& object) : object_(object) {
   if (!object.is_dict()) {
-    status_ = shape_error("", "Input should be a valid dictionary, not " + std::string(object.type_name()));
+    status_ = shape_error(
+        "", "Input should be a valid dictionary, not " + std::string(object.type_name()));
   }
 }
 
@@ -100,7 +103,8 @@ void JsonFields::read_strings(std::string_view name, std::vector<std::string>& o
     out = {value->as_string()};
     return;
   }
-  static constexpr std::string_view kExpected = "Input should be a valid string or a list of strings";
+  static constexpr std::string_view kExpected =
+      "Input should be a valid string or a list of strings";
   if (!value->is_list()) return fail(shape_error(name, kExpected));
   out.clear();
   for (const Value& item : value->as_list()) {

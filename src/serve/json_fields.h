@@ -1,6 +1,7 @@
-// JsonFields: reads the members of a JSON object into native types, strictly: a string is no number, a boolean is
-// no integer; 3.0 is one. An absent member and null both leave the target as it is. The first failure sticks, so
-// that a parser reads all its fields and asks for status() once. One thread.
+// JsonFields: reads the members of a JSON object into native types, strictly: a string is no
+// number, a boolean is no integer; 3.0 is one. An absent member and null both leave the target as
+// it is. The first failure sticks, so that a parser reads all its fields and asks for status()
+// once. One thread.
 #pragma once
 
 #include <cstdint>

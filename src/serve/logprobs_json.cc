@@ -33,7 +33,8 @@ std::string token_name(const Logprob& token, const AnswerOptions& options) {
 }
 
 int code_points(std::string_view text) {
-  return static_cast<int>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+  return static_cast<int>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
 // The chosen token and the likeliest ones as one JSON object by name, each name once.
@@ -58,7 +59,8 @@ void append_top_object(std::string& out, const TokenLogprobs& at, const AnswerOp
 struct CompletionLists {
   std::string offsets, logprobs, tokens, tops;
 
-  void add(const std::string& name, int& offset, const TokenLogprobs* at, const AnswerOptions& options) {
+  void add(const std::string& name, int& offset, const TokenLogprobs* at,
+           const AnswerOptions& options) {
     if (!tokens.empty()) {
       for (std::string* list : {&offsets, &logprobs, &tokens, &tops}) *list += ',';
     }
@@ -100,7 +102,8 @@ void append_completion_logprobs(std::string& out, std::span<const TokenId> promp
   CompletionLists lists;
   for (size_t i = 0; i < prompt_ids.size(); ++i) {
     const TokenLogprobs* at = i < prompt.size() && prompt[i] ? &*prompt[i] : nullptr;
-    const Logprob bare{.token = prompt_ids[i], .text = at ? "" : text.decode({&prompt_ids[i], 1}, false)};
+    const Logprob bare{.token = prompt_ids[i],
+                       .text = at ? "" : text.decode({&prompt_ids[i], 1}, false)};
     lists.add(token_name(at ? at->chosen : bare, options), text_offset, at, options);
   }
   for (const TokenLogprobs& at : output) {
@@ -112,7 +115,8 @@ void append_completion_logprobs(std::string& out, std::span<const TokenId> promp
   out.append("],\"top_logprobs\":[").append(lists.tops).append("]}");
 }
 
-void append_chat_logprobs(std::string& out, std::span<const TokenLogprobs> output, const AnswerOptions& options) {
+void append_chat_logprobs(std::string& out, std::span<const TokenLogprobs> output,
+                          const AnswerOptions& options) {
   out += "{\"content\":[";
   for (const TokenLogprobs& at : output) {
     if (&at != output.data()) out += ',';
@@ -130,7 +134,8 @@ void append_chat_logprobs(std::string& out, std::span<const TokenLogprobs> outpu
   out += "]}";
 }
 
-void append_prompt_logprobs(std::string& out, std::span<const std::optional<TokenLogprobs>> prompt) {
+void append_prompt_logprobs(std::string& out,
+                            std::span<const std::optional<TokenLogprobs>> prompt) {
   out += '[';
   for (const auto& at : prompt) {
     if (&at != prompt.data()) out += ',';

@@ -24,14 +24,26 @@ Status unsupported(std::string_view field) {
   return field_error(field, "`" + std::string(field) + "` is not supported.");
 }
 
-// Fields that would change the answer and that we cannot honour. A null or a value that asks for nothing passes.
+// Fields that would change the answer and that we cannot honour. A null or a value that asks for
+// nothing passes.
 void refuse_unsupported(JsonFields& fields) {
-  static constexpr std::string_view kRefused[] = {
-      "structured_outputs",  "guided_json",       "guided_regex",       "guided_choice",
-      "guided_grammar",      "logprob_token_ids", "thinking_token_budget",
-      "repetition_detection", "kv_transfer_params", "ec_transfer_params", "vllm_xargs",
-      "prompt_embeds",       "functions",         "function_call",      "audio",
-      "web_search_options",  "logits_processors"};
+  static constexpr std::string_view kRefused[] = {"structured_outputs",
+                                                  "guided_json",
+                                                  "guided_regex",
+                                                  "guided_choice",
+                                                  "guided_grammar",
+                                                  "logprob_token_ids",
+                                                  "thinking_token_budget",
+                                                  "repetition_detection",
+                                                  "kv_transfer_params",
+                                                  "ec_transfer_params",
+                                                  "vllm_xargs",
+                                                  "prompt_embeds",
+                                                  "functions",
+                                                  "function_call",
+                                                  "audio",
+                                                  "web_search_options",
+                                                  "logits_processors"};
   for (const std::string_view name : kRefused) {
     if (fields.has(name)) fields.fail(unsupported(name));
   }
@@ -43,8 +55,8 @@ void refuse_unsupported(JsonFields& fields) {
     if (type == nullptr || !type->is_string() || format->empty()) {
       fields.fail(shape_error("response_format.type", "Field required"));
     } else if (type->as_string() != "text") {
-      fields.fail(field_error("response_format",
-                              "`response_format` of type `" + type->as_string() + "` is not supported."));
+      fields.fail(field_error("response_format", "`response_format` of type `" + type->as_string() +
+                                                     "` is not supported."));
     }
   }
 }
@@ -56,12 +68,14 @@ void read_logit_bias(JsonFields& fields, SamplingParams& sampling) {
     TokenId id = 0;
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
     if (error != std::errc() || end != key.data() + key.size()) {
-      return fields.fail(field_error("logit_bias", "Invalid key in logit_bias: `" + key + "` is no token id."));
+      return fields.fail(
+          field_error("logit_bias", "Invalid key in logit_bias: `" + key + "` is no token id."));
     }
     if (!value.is_number()) {
       return fields.fail(shape_error("logit_bias." + key, "Input should be a valid number"));
     }
-    sampling.logit_bias.emplace_back(id, static_cast<float>(std::clamp(value.as_double(), -100.0, 100.0)));
+    sampling.logit_bias.emplace_back(
+        id, static_cast<float>(std::clamp(value.as_double(), -100.0, 100.0)));
   }
 }
 
@@ -79,7 +93,8 @@ void read_sampling(JsonFields& fields, SamplingParams& s) {
   fields.read_strings("stop", s.stop);
   if (s.stop.size() > kMaxStopStrings) {
     fields.fail(field_error("stop", "At most " + std::to_string(kMaxStopStrings) +
-                                        " stop strings are accepted, got " + std::to_string(s.stop.size()) + "."));
+                                        " stop strings are accepted, got " +
+                                        std::to_string(s.stop.size()) + "."));
   }
   fields.read("stop_token_ids", s.stop_token_ids);
   fields.read("ignore_eos", s.ignore_eos);
@@ -96,7 +111,8 @@ void read_stream_options(JsonFields& fields, AnswerOptions& answer) {
   fields.read("stream", answer.stream);
   if (fields.dict("stream_options") == nullptr) return;
   if (!answer.stream) {
-    return fields.fail(field_error("stream_options", "Stream options can only be defined when `stream=True`."));
+    return fields.fail(
+        field_error("stream_options", "Stream options can only be defined when `stream=True`."));
   }
   JsonFields options(*fields.get("stream_options"));
   options.read("include_usage", answer.include_usage);
@@ -107,8 +123,10 @@ void read_stream_options(JsonFields& fields, AnswerOptions& answer) {
 
 void read_prompt_options(JsonFields& fields, GenerationFields& out) {
   fields.read("truncate_prompt_tokens", out.truncate_prompt_tokens);
-  if (out.truncate_prompt_tokens && *out.truncate_prompt_tokens < 1 && *out.truncate_prompt_tokens != -1) {
-    fields.fail(field_error("truncate_prompt_tokens", "truncate_prompt_tokens must be at least 1, or -1."));
+  if (out.truncate_prompt_tokens && *out.truncate_prompt_tokens < 1 &&
+      *out.truncate_prompt_tokens != -1) {
+    fields.fail(
+        field_error("truncate_prompt_tokens", "truncate_prompt_tokens must be at least 1, or -1."));
   }
   std::string side = "left";
   fields.read("truncation_side", side);
@@ -129,10 +147,12 @@ void read_common(JsonFields& fields, GenerationFields& out) {
   const auto& prompt_logprobs = out.sampling.prompt_logprobs;
   answer.prompt_logprobs = prompt_logprobs.has_value();
   if (answer.stream && prompt_logprobs && (*prompt_logprobs > 0 || *prompt_logprobs == -1)) {
-    fields.fail(field_error("prompt_logprobs", "`prompt_logprobs` are not available when `stream=True`."));
+    fields.fail(
+        field_error("prompt_logprobs", "`prompt_logprobs` are not available when `stream=True`."));
   }
   if (prompt_logprobs && *prompt_logprobs < -1) {
-    fields.fail(field_error("prompt_logprobs", "`prompt_logprobs` must be a positive value or -1."));
+    fields.fail(
+        field_error("prompt_logprobs", "`prompt_logprobs` must be a positive value or -1."));
   }
   fields.read("return_token_ids", answer.return_token_ids);
   fields.read("return_tokens_as_token_ids", answer.tokens_as_ids);
@@ -145,7 +165,8 @@ void read_common(JsonFields& fields, GenerationFields& out) {
   fields.read("request_id", out.request_id);
   fields.read("cache_salt", out.cache_salt);
   if (fields.has("cache_salt") && out.cache_salt.empty()) {
-    fields.fail(field_error("cache_salt", "Parameter 'cache_salt' must be a non-empty string if provided."));
+    fields.fail(field_error("cache_salt",
+                            "Parameter 'cache_salt' must be a non-empty string if provided."));
   }
   read_prompt_options(fields, out);
 }
@@ -153,7 +174,8 @@ void read_common(JsonFields& fields, GenerationFields& out) {
 // A string, token ids, or a list of either kind, all of one kind.
 void read_prompts(JsonFields& fields, std::vector<PromptInput>& out) {
   static constexpr std::string_view kExpected =
-      "Input should be a string, a list of strings, a list of token ids or a list of lists of token ids";
+      "Input should be a string, a list of strings, a list of token ids or a list of lists of "
+      "token ids";
   const Value* prompt = fields.get("prompt");
   if (prompt == nullptr) return fields.fail(shape_error("prompt", "Field required"));
   if (prompt->is_string()) return void(out.emplace_back(prompt->as_string()));
@@ -166,7 +188,8 @@ void read_prompts(JsonFields& fields, std::vector<PromptInput>& out) {
     return void(out.emplace_back(std::move(ids)));
   }
   if (list.size() > kMaxPrompts) {
-    return fields.fail(field_error("prompt", "At most " + std::to_string(kMaxPrompts) + " prompts are accepted in one request, got " +
+    return fields.fail(field_error("prompt", "At most " + std::to_string(kMaxPrompts) +
+                                                 " prompts are accepted in one request, got " +
                                                  std::to_string(list.size()) + "."));
   }
   const bool strings = list.front().is_string();
@@ -199,12 +222,14 @@ void read_chat_logprobs(JsonFields& fields, ChatRequest& out) {
   fields.read("top_logprobs", top);
   if (top) fields.fail(check_logprobs("top_logprobs", *top));
   if (top && (*top > 0 || *top == -1) && !logprobs) {
-    fields.fail(field_error("top_logprobs", "when using `top_logprobs`, `logprobs` must be set to true."));
+    fields.fail(
+        field_error("top_logprobs", "when using `top_logprobs`, `logprobs` must be set to true."));
   }
   if (logprobs) out.answer.logprobs = out.sampling.logprobs = top.value_or(0);
 }
 
-// Tools are rendered into the prompt; calls in the answer are not parsed yet, so a forced call is refused.
+// Tools are rendered into the prompt; calls in the answer are not parsed yet, so a forced call is
+// refused.
 void read_tools(JsonFields& fields, ChatRequest& out) {
   const Value* choice = fields.get("tool_choice");
   if (choice != nullptr && choice->is_string()) {
@@ -221,12 +246,14 @@ void read_tools(JsonFields& fields, ChatRequest& out) {
   }
   const Value::List* tools = fields.list("tools");
   if (tools == nullptr) return;
-  if (tools->empty()) return fields.fail(field_error("tools", "`tools` must not be an empty array."));
+  if (tools->empty())
+    return fields.fail(field_error("tools", "`tools` must not be an empty array."));
   for (const Value& tool : *tools) {
     const Value* function = tool.find("function");
     const Value* name = function != nullptr ? function->find("name") : nullptr;
     if (name == nullptr || !name->is_string()) {
-      return fields.fail(shape_error("tools", "Each tool should be a dictionary with `function.name`"));
+      return fields.fail(
+          shape_error("tools", "Each tool should be a dictionary with `function.name`"));
     }
   }
   out.chat.tools = *tools;
@@ -236,7 +263,8 @@ void read_modalities(JsonFields& fields) {
   std::vector<std::string> modalities;
   fields.read_strings("modalities", modalities);
   for (const std::string& word : modalities) {
-    if (word != "text") fields.fail(field_error("modalities", "`modalities` other than text are not supported."));
+    if (word != "text")
+      fields.fail(field_error("modalities", "`modalities` other than text are not supported."));
   }
 }
 
@@ -245,16 +273,19 @@ void read_template_fields(JsonFields& fields, ChatPrompt& chat) {
   fields.read("add_generation_prompt", chat.add_generation_prompt);
   fields.read("continue_final_message", chat.continue_final_message);
   if (chat.add_generation_prompt && chat.continue_final_message) {
-    fields.fail(field_error("continue_final_message",
-                            "Cannot set both `continue_final_message` and `add_generation_prompt` to True."));
+    fields.fail(field_error(
+        "continue_final_message",
+        "Cannot set both `continue_final_message` and `add_generation_prompt` to True."));
   }
   if (const Value::List* documents = fields.list("documents")) {
     for (const Value& document : *documents) {
-      if (!document.is_dict()) fields.fail(shape_error("documents", "Input should be a list of dictionaries"));
+      if (!document.is_dict())
+        fields.fail(shape_error("documents", "Input should be a list of dictionaries"));
     }
     chat.documents = *documents;
   }
-  if (const Value::Dict* kwargs = fields.dict("chat_template_kwargs")) chat.template_kwargs = *kwargs;
+  if (const Value::Dict* kwargs = fields.dict("chat_template_kwargs"))
+    chat.template_kwargs = *kwargs;
   const Value kwargs_value(chat.template_kwargs);
   if (fields.has("chat_template") || kwargs_value.find("chat_template") != nullptr) {
     fields.fail(field_error("chat_template", "A chat template in the request is not supported."));
@@ -264,7 +295,8 @@ void read_template_fields(JsonFields& fields, ChatPrompt& chat) {
   if (effort.empty()) return;
   // A template that knows neither name ignores both.
   const auto set_default = [&](std::string_view name, Value value) {
-    if (kwargs_value.find(name) == nullptr) chat.template_kwargs.emplace_back(std::string(name), std::move(value));
+    if (kwargs_value.find(name) == nullptr)
+      chat.template_kwargs.emplace_back(std::string(name), std::move(value));
   };
   set_default("reasoning_effort", effort);
   set_default("enable_thinking", effort != "none");
@@ -360,7 +392,8 @@ StatusOr<TokenizeRequest> parse_tokenize(const Value& body) {
   return out;
 }
 
-Status truncate_prompt(const GenerationFields& fields, int max_model_len, std::vector<TokenId>& prompt) {
+Status truncate_prompt(const GenerationFields& fields, int max_model_len,
+                       std::vector<TokenId>& prompt) {
   if (!fields.truncate_prompt_tokens) return ok_status();
   int keep = *fields.truncate_prompt_tokens;
   if (keep > max_model_len) {
@@ -378,8 +411,9 @@ Status truncate_prompt(const GenerationFields& fields, int max_model_len, std::v
   return ok_status();
 }
 
-std::optional<int> resolve_max_tokens(const GenerationFields& fields, const SamplingParams& defaults,
-                                      int max_model_len, int num_prompt_tokens) {
+std::optional<int> resolve_max_tokens(const GenerationFields& fields,
+                                      const SamplingParams& defaults, int max_model_len,
+                                      int num_prompt_tokens) {
   std::optional<int> limit = fields.max_tokens;
   // SamplingParams' own default is no word of the model's.
   if (defaults.max_tokens && defaults.max_tokens != SamplingParams{}.max_tokens) {

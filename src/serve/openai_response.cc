@@ -11,16 +11,23 @@ constexpr std::string_view kFingerprint = "octavo-" OCTAVO_VERSION;
 
 std::string_view finish_word(FinishReason reason) {
   switch (reason) {
-    case FinishReason::kNone: return "";
-    case FinishReason::kStop: return "stop";
-    case FinishReason::kLength: return "length";
-    case FinishReason::kAbort: return "abort";
-    case FinishReason::kError: return "error";
+    case FinishReason::kNone:
+      return "";
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kAbort:
+      return "abort";
+    case FinishReason::kError:
+      return "error";
   }
   return "error";
 }
 
-void append_number(std::string& out, int64_t value) { out += std::to_string(value); }
+void append_number(std::string& out, int64_t value) {
+  out += std::to_string(value);
+}
 
 void append_finish(std::string& out, FinishReason reason) {
   if (reason == FinishReason::kNone) {
@@ -85,7 +92,8 @@ std::string_view chunk_object(const AnswerHead& head) {
 }
 
 void append_completion_choice(std::string& out, int index, const CompletionOutput& output,
-                              const AnswerPrompt& prompt, const AnswerOptions& options, const Text& text) {
+                              const AnswerPrompt& prompt, const AnswerOptions& options,
+                              const Text& text) {
   static const CompletionOutput kNothing{};
   const CompletionOutput& shown = options.echo_only ? kNothing : output;
   out += "{\"index\":";
@@ -95,7 +103,8 @@ void append_completion_choice(std::string& out, int index, const CompletionOutpu
   out += ",\"logprobs\":";
   if (options.logprobs) {
     int offset = 0;
-    const std::span<const TokenId> echoed = options.echo ? std::span(prompt.token_ids) : std::span<const TokenId>();
+    const std::span<const TokenId> echoed =
+        options.echo ? std::span(prompt.token_ids) : std::span<const TokenId>();
     append_completion_logprobs(out, echoed, prompt.logprobs, shown.logprobs, options, text, offset);
   } else {
     out += "null";
@@ -117,15 +126,17 @@ void append_completion_choice(std::string& out, int index, const CompletionOutpu
   out += '}';
 }
 
-void append_chat_choice(std::string& out, const AnswerHead& head, int index, const CompletionOutput& output,
-                        const AnswerPrompt& prompt) {
+void append_chat_choice(std::string& out, const AnswerHead& head, int index,
+                        const CompletionOutput& output, const AnswerPrompt& prompt) {
   out += "{\"index\":";
   append_number(out, index);
   out += ",\"message\":{\"role\":";
   append_json_string(out, head.role);
   out += ",\"content\":";
   append_json_string(out, head.options.echo ? prompt.text + output.text : output.text);
-  out += ",\"refusal\":null,\"annotations\":null,\"audio\":null,\"function_call\":null,\"reasoning\":null}";
+  out +=
+      ",\"refusal\":null,\"annotations\":null,\"audio\":null,\"function_call\":null,\"reasoning\":"
+      "null}";
   out += ",\"logprobs\":";
   if (head.options.logprobs) {
     append_chat_logprobs(out, output.logprobs, head.options);
@@ -142,7 +153,8 @@ void append_chat_choice(std::string& out, const AnswerHead& head, int index, con
 }
 
 // What a chat answer says once, beside its choices.
-void append_chat_top_level(std::string& out, const AnswerPrompt& prompt, const AnswerOptions& options) {
+void append_chat_top_level(std::string& out, const AnswerPrompt& prompt,
+                           const AnswerOptions& options) {
   out += ",\"prompt_logprobs\":";
   if (options.prompt_logprobs) {
     append_prompt_logprobs(out, prompt.logprobs);
@@ -162,7 +174,8 @@ void append_chat_top_level(std::string& out, const AnswerPrompt& prompt, const A
 }  // namespace
 
 std::string answer_body(const AnswerHead& head, const std::vector<AnswerPrompt>& prompts,
-                        const std::vector<CompletionOutput>& outputs, const Usage& usage, const Text& text) {
+                        const std::vector<CompletionOutput>& outputs, const Usage& usage,
+                        const Text& text) {
   const bool chat = head.dialect == Dialect::kChat;
   std::string out = answer_prefix(head, chat ? "chat.completion" : "text_completion");
   const size_t n = outputs.size() / prompts.size();
@@ -185,12 +198,13 @@ std::string answer_body(const AnswerHead& head, const std::vector<AnswerPrompt>&
 }
 
 ChoiceEvents::ChoiceEvents(const AnswerHead& head, int index) : head_(head) {
-  prefix_ = "data: " + answer_prefix(head, chunk_object(head)) + "{\"index\":" + std::to_string(index);
+  prefix_ =
+      "data: " + answer_prefix(head, chunk_object(head)) + "{\"index\":" + std::to_string(index);
   prefix_ += head.dialect == Dialect::kChat ? ",\"delta\":{" : ",\"text\":";
 }
 
-void ChoiceEvents::append(std::string& out, const CompletionOutput& output, const AnswerPrompt& prompt,
-                          const Text& text) {
+void ChoiceEvents::append(std::string& out, const CompletionOutput& output,
+                          const AnswerPrompt& prompt, const Text& text) {
   if (head_.dialect == Dialect::kChat) {
     if (!started_) append_first_chat_chunk(out, prompt);
     append_chat(out, output);
@@ -250,15 +264,18 @@ void ChoiceEvents::append_completion(std::string& out, const CompletionOutput& o
   append_json_string(out, echo_now ? prompt.text + shown.text : shown.text);
   out += ",\"logprobs\":";
   if (options.logprobs) {
-    const std::span<const TokenId> echoed = echo_now ? std::span(prompt.token_ids) : std::span<const TokenId>();
-    append_completion_logprobs(out, echoed, prompt.logprobs, shown.logprobs, options, text, text_offset_);
+    const std::span<const TokenId> echoed =
+        echo_now ? std::span(prompt.token_ids) : std::span<const TokenId>();
+    append_completion_logprobs(out, echoed, prompt.logprobs, shown.logprobs, options, text,
+                               text_offset_);
   } else {
     out += "null";
   }
 }
 
 // From the finish reason to the end of the event.
-void ChoiceEvents::append_tail(std::string& out, const CompletionOutput& output, const AnswerPrompt& prompt) {
+void ChoiceEvents::append_tail(std::string& out, const CompletionOutput& output,
+                               const AnswerPrompt& prompt) {
   const AnswerOptions& options = head_.options;
   const bool chat = head_.dialect == Dialect::kChat;
   out += ",\"finish_reason\":";
@@ -291,6 +308,8 @@ std::string usage_event(const AnswerHead& head, const Usage& usage) {
   return out;
 }
 
-std::string error_event(std::string_view error_json) { return "data: " + std::string(error_json) + "\n\n"; }
+std::string error_event(std::string_view error_json) {
+  return "data: " + std::string(error_json) + "\n\n";
+}
 
 }  // namespace octavo::serve

@@ -1,5 +1,6 @@
-// OpenAI's answers as text: whole JSON bodies, and the SSE events of a stream. What is constant over a request is
-// built once, so that one token costs a few appends. Pure text building; any thread.
+// OpenAI's answers as text: whole JSON bodies, and the SSE events of a stream. What is constant
+// over a request is built once, so that one token costs a few appends. Pure text building; any
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -20,18 +21,19 @@ enum class Dialect { kCompletions, kChat };
 // Constant over one HTTP request.
 struct AnswerHead {
   Dialect dialect = Dialect::kCompletions;
-  std::string id;       // "cmpl-…", "chatcmpl-…"
-  std::string model;    // as reported
+  std::string id;     // "cmpl-…", "chatcmpl-…"
+  std::string model;  // as reported
   int64_t created = 0;
-  std::string role;     // chat
+  std::string role;  // chat
   AnswerOptions options;
 };
 
 // One prompt of the request, as far as answers repeat it.
 struct AnswerPrompt {
   std::vector<TokenId> token_ids;
-  std::string text;     // of the prompt (completions), of the last message (chat): what echo puts first
-  std::string rendered; // chat: the template's output, kept for return_prompt_text only
+  std::string
+      text;  // of the prompt (completions), of the last message (chat): what echo puts first
+  std::string rendered;  // chat: the template's output, kept for return_prompt_text only
   std::vector<std::optional<TokenLogprobs>> logprobs;
 };
 
@@ -41,28 +43,31 @@ struct Usage {
   int64_t cached_tokens = 0;
 };
 
-// {"object":…} of the whole answer; `outputs[i]` holds all of choice i's tokens, `prompts[i / n]` is its prompt.
+// {"object":…} of the whole answer; `outputs[i]` holds all of choice i's tokens, `prompts[i / n]`
+// is its prompt.
 std::string answer_body(const AnswerHead& head, const std::vector<AnswerPrompt>& prompts,
-                        const std::vector<CompletionOutput>& outputs, const Usage& usage, const Text& text);
+                        const std::vector<CompletionOutput>& outputs, const Usage& usage,
+                        const Text& text);
 
 // Events of one choice of a stream. One thread at a time.
 class ChoiceEvents {
  public:
   ChoiceEvents(const AnswerHead& head, int index);
 
-  // Appends the event of `output` to `out`, after the chunk with the role if this is the first of a chat.
-  // `prompt` is repeated as the options say, by the first event.
-  void append(std::string& out, const CompletionOutput& output, const AnswerPrompt& prompt, const Text& text);
+  // Appends the event of `output` to `out`, after the chunk with the role if this is the first of a
+  // chat. `prompt` is repeated as the options say, by the first event.
+  void append(std::string& out, const CompletionOutput& output, const AnswerPrompt& prompt,
+              const Text& text);
 
  private:
   void append_first_chat_chunk(std::string& out, const AnswerPrompt& prompt);
-  void append_completion(std::string& out, const CompletionOutput& output, const AnswerPrompt& prompt,
-                         const Text& text);
+  void append_completion(std::string& out, const CompletionOutput& output,
+                         const AnswerPrompt& prompt, const Text& text);
   void append_chat(std::string& out, const CompletionOutput& output);
   void append_tail(std::string& out, const CompletionOutput& output, const AnswerPrompt& prompt);
 
   const AnswerHead& head_;
-  std::string prefix_;   // up to the choice's text
+  std::string prefix_;  // up to the choice's text
   bool started_ = false;
   int text_offset_ = 0;  // characters (code points) before this event, for logprobs
 };

@@ -22,7 +22,7 @@ struct ServerContext {
   std::atomic<bool> draining = false;          // a signal has come: no new work
   std::atomic<int> load = 0;                   // requests to the model under way
   HttpMetrics metrics;
-  TaskPool pool;                               // last: its tasks use the rest
+  TaskPool pool;  // last: its tasks use the rest
 
   // Not found unless `model` is empty or one of ours.
   Status check_model(const std::string& model) const;

@@ -1,5 +1,5 @@
-// TaskPool: the I/O pool. Threads that parse, tokenise and render for requests, so that the io thread never waits
-// for a long prompt. Tasks start in the order they were posted.
+// TaskPool: the I/O pool. Threads that parse, tokenise and render for requests, so that the io
+// thread never waits for a long prompt. Tasks start in the order they were posted.
 #pragma once
 
 #include <condition_variable>

@@ -1,5 +1,5 @@
-// A trie over the tokens' bytes, entered only at bytes with which some token begins: the scan between two tokens
-// is a memchr for the usual case that all of them begin with '<'.
+// A trie over the tokens' bytes, entered only at bytes with which some token begins: the scan
+// between two tokens is a memchr for the usual case that all of them begin with '<'.
 #include "text/added_tokens.h"
 
 #include <algorithm>
@@ -53,7 +53,8 @@ int32_t AddedTokens::child(int32_t node, uint8_t byte) const {
 size_t AddedTokens::next_candidate(std::string_view text, size_t pos) const {
   if (distinct_starts_ == 1) {
     const void* found = std::memchr(text.data() + pos, only_start_, text.size() - pos);
-    return found == nullptr ? text.size() : static_cast<size_t>(static_cast<const char*>(found) - text.data());
+    return found == nullptr ? text.size()
+                            : static_cast<size_t>(static_cast<const char*>(found) - text.data());
   }
   while (pos < text.size() && !starts_[static_cast<unsigned char>(text[pos])]) ++pos;
   return pos;
@@ -73,7 +74,8 @@ int32_t AddedTokens::longest_match(std::string_view text, size_t pos, size_t& en
   return found;
 }
 
-void AddedTokens::split(std::string_view text, bool parse_special, std::vector<Segment>& segments) const {
+void AddedTokens::split(std::string_view text, bool parse_special,
+                        std::vector<Segment>& segments) const {
   segments.clear();
   size_t done = 0;
   for (size_t pos = 0; !tokens_.empty() && pos < text.size();) {
@@ -89,7 +91,8 @@ void AddedTokens::split(std::string_view text, bool parse_special, std::vector<S
     const Token& token = tokens_[found];
     int length = 0;
     if (begin < done || (token.special && !parse_special)) continue;
-    if (token.single_word && (class_before(text, begin, kWord) || class_after(text, end, kWord, length))) {
+    if (token.single_word &&
+        (class_before(text, begin, kWord) || class_after(text, end, kWord, length))) {
       continue;
     }
     if (token.lstrip) {

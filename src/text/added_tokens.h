@@ -1,6 +1,6 @@
-// AddedTokens: finds the tokens that stand outside the model's merges (<|im_end|>, <think>, …) in a text.
-// Called by the tokenizer before anything else looks at the text, and again after normalising it for tokens
-// that ask for that. Immutable after build; any thread.
+// AddedTokens: finds the tokens that stand outside the model's merges (<|im_end|>, <think>, …) in a
+// text. Called by the tokenizer before anything else looks at the text, and again after normalising
+// it for tokens that ask for that. Immutable after build; any thread.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +34,8 @@ class AddedTokens {
   void add(const AddedToken& token, std::string_view pattern);
   bool empty() const { return tokens_.empty(); }
 
-  // Cuts `text` at the tokens in it: leftmost first, of those the longest. Where special tokens are not to be
-  // parsed, one that is found is passed over as text. REQUIRES: valid UTF-8.
+  // Cuts `text` at the tokens in it: leftmost first, of those the longest. Where special tokens are
+  // not to be parsed, one that is found is passed over as text. REQUIRES: valid UTF-8.
   void split(std::string_view text, bool parse_special, std::vector<Segment>& segments) const;
 
  private:

@@ -1,6 +1,7 @@
-// A word's symbols stand in a row, each pair of neighbours with the rank of its merge. Merging takes the lowest
-// rank, leftmost first, until none is left. The short form keeps the row dense and erases from it; the long form
-// links the row and keeps (rank, position) in a heap, where an entry is stale once its position's rank differs.
+// A word's symbols stand in a row, each pair of neighbours with the rank of its merge. Merging
+// takes the lowest rank, leftmost first, until none is left. The short form keeps the row dense and
+// erases from it; the long form links the row and keeps (rank, position) in a heap, where an entry
+// is stale once its position's rank differs.
 #include "text/bpe.h"
 
 #include <algorithm>
@@ -67,7 +68,8 @@ uint64_t pair_key(TokenId left, TokenId right) {
 
 void TokenIndex::reserve(size_t count, size_t bytes) {
   arena_.reserve(bytes);
-  if (const size_t wanted = std::bit_ceil(std::max<size_t>(16, count * 2)); wanted > slots_.size()) grow(wanted);
+  if (const size_t wanted = std::bit_ceil(std::max<size_t>(16, count * 2)); wanted > slots_.size())
+    grow(wanted);
 }
 
 void TokenIndex::grow(size_t slots) {
@@ -88,7 +90,8 @@ bool TokenIndex::insert(std::string_view key, TokenId id) {
   size_t i = hash & (slots_.size() - 1);
   for (; slots_[i].id >= 0; i = (i + 1) & (slots_.size() - 1)) {
     const Slot& slot = slots_[i];
-    if (slot.tag == tag && key == std::string_view(arena_.data() + slot.offset, slot.length)) return false;
+    if (slot.tag == tag && key == std::string_view(arena_.data() + slot.offset, slot.length))
+      return false;
   }
   slots_[i] = {tag, id, static_cast<uint32_t>(arena_.size()), static_cast<uint32_t>(key.size())};
   arena_.append(key);
@@ -100,7 +103,8 @@ TokenId TokenIndex::find(std::string_view key) const {
   if (slots_.empty()) return -1;
   const uint64_t hash = hash_bytes(key);
   const auto tag = static_cast<uint32_t>(hash >> 32);
-  for (size_t i = hash & (slots_.size() - 1); slots_[i].id >= 0; i = (i + 1) & (slots_.size() - 1)) {
+  for (size_t i = hash & (slots_.size() - 1); slots_[i].id >= 0;
+       i = (i + 1) & (slots_.size() - 1)) {
     const Slot& slot = slots_[i];
     if (slot.tag == tag && slot.length == key.size() &&
         std::memcmp(key.data(), arena_.data() + slot.offset, key.size()) == 0) {
@@ -190,7 +194,8 @@ void Bpe::encode(std::string_view word, Scratch& scratch, std::vector<TokenId>& 
 }
 
 // A symbol outside the vocabulary: its bytes, the unknown token, or nothing.
-void Bpe::append_unknown(std::string_view symbol, bool& after_unknown, std::vector<TokenId>& ids) const {
+void Bpe::append_unknown(std::string_view symbol, bool& after_unknown,
+                         std::vector<TokenId>& ids) const {
   if (config_.byte_fallback) {
     const auto known = [&](char b) { return fallback_id_[static_cast<unsigned char>(b)] >= 0; };
     if (std::all_of(symbol.begin(), symbol.end(), known)) {

@@ -1,5 +1,6 @@
-// Steps that a chain may hold, in the orders that tokenizer.json files use: ByteLevel alone; Metaspace; or Replace,
-// ByteFallback, Fuse, Strip. A Strip before Fuse works on every token, behind it on the front of the text.
+// Steps that a chain may hold, in the orders that tokenizer.json files use: ByteLevel alone;
+// Metaspace; or Replace, ByteFallback, Fuse, Strip. A Strip before Fuse works on every token,
+// behind it on the front of the text.
 #include "text/decoder.h"
 
 #include <algorithm>
@@ -66,8 +67,10 @@ void run(const FuseDecode&, Tokens& tokens) {
 }
 
 std::string strip(const StripDecode& step, std::string_view text) {
-  for (int i = 0; i < step.start && text.starts_with(step.content); ++i) text.remove_prefix(step.content.size());
-  for (int i = 0; i < step.stop && text.ends_with(step.content); ++i) text.remove_suffix(step.content.size());
+  for (int i = 0; i < step.start && text.starts_with(step.content); ++i)
+    text.remove_prefix(step.content.size());
+  for (int i = 0; i < step.stop && text.ends_with(step.content); ++i)
+    text.remove_suffix(step.content.size());
   return std::string(text);
 }
 
@@ -92,7 +95,8 @@ std::string metaspace(const MetaspaceDecode& step, std::string_view token, bool 
 }
 
 void run(const MetaspaceDecode& step, Tokens& tokens) {
-  for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = metaspace(step, tokens[i], i == 0 && step.drop_first);
+  for (size_t i = 0; i < tokens.size(); ++i)
+    tokens[i] = metaspace(step, tokens[i], i == 0 && step.drop_first);
 }
 
 }  // namespace
@@ -101,7 +105,8 @@ StatusOr<Decoder> Decoder::make(std::vector<DecoderStep> steps) {
   Decoder decoder;
   bool fused = false, bytes = false;
   for (const DecoderStep& step : steps) {
-    if (fused && !std::holds_alternative<StripDecode>(step) && !std::holds_alternative<FuseDecode>(step)) {
+    if (fused && !std::holds_alternative<StripDecode>(step) &&
+        !std::holds_alternative<FuseDecode>(step)) {
       return unimplemented("decoder: a step other than Strip behind Fuse or ByteLevel");
     }
     if (std::holds_alternative<ByteLevelDecode>(step)) decoder.byte_level_ = bytes = fused = true;
@@ -144,7 +149,8 @@ std::string Decoder::token_bytes(std::string_view token) const {
       return bytes;
     }
     if (std::holds_alternative<ByteFallbackDecode>(step)) {
-      if (const int byte = fallback_byte(text); byte >= 0) return std::string(1, static_cast<char>(byte));
+      if (const int byte = fallback_byte(text); byte >= 0)
+        return std::string(1, static_cast<char>(byte));
     } else if (const auto* s = std::get_if<StripDecode>(&step)) {
       text = strip(*s, text);
     } else if (const auto* r = std::get_if<ReplaceStep>(&step)) {

@@ -1,8 +1,9 @@
-// Decoder: tokens as the vocabulary writes them, back to text: the steps under `decoder` in tokenizer.json.
-// Called by the tokenizer. Immutable; any thread.
+// Decoder: tokens as the vocabulary writes them, back to text: the steps under `decoder` in
+// tokenizer.json. Called by the tokenizer. Immutable; any thread.
 //
-// A step works on the list of a text's tokens, as in Hugging Face's tokenizers. For streaming the same steps are
-// also known token by token: the bytes that one token stands for, and what happens at the front of a text.
+// A step works on the list of a text's tokens, as in Hugging Face's tokenizers. For streaming the
+// same steps are also known token by token: the bytes that one token stands for, and what happens
+// at the front of a text.
 #pragma once
 
 #include <string>
@@ -16,19 +17,20 @@
 
 namespace octavo::text {
 
-struct ByteLevelDecode {};   // GPT-2's alphabet to bytes; bytes that form no character become U+FFFD
-struct ByteFallbackDecode {};  // runs of <0xE4> to characters; every byte of an invalid run becomes U+FFFD
-struct FuseDecode {};        // all tokens become one
-struct StripDecode {         // up to `start` and `stop` times `content` from each token's ends
+struct ByteLevelDecode {};  // GPT-2's alphabet to bytes; bytes that form no character become U+FFFD
+struct ByteFallbackDecode {
+};                     // runs of <0xE4> to characters; every byte of an invalid run becomes U+FFFD
+struct FuseDecode {};  // all tokens become one
+struct StripDecode {   // up to `start` and `stop` times `content` from each token's ends
   std::string content;
   int start = 0, stop = 0;
 };
-struct MetaspaceDecode {     // the mark of a space to a space; in the first token to nothing
+struct MetaspaceDecode {  // the mark of a space to a space; in the first token to nothing
   std::string replacement;
   bool drop_first = true;
 };
-using DecoderStep =
-    std::variant<ByteLevelDecode, ByteFallbackDecode, FuseDecode, StripDecode, ReplaceStep, MetaspaceDecode>;
+using DecoderStep = std::variant<ByteLevelDecode, ByteFallbackDecode, FuseDecode, StripDecode,
+                                 ReplaceStep, MetaspaceDecode>;
 
 class Decoder {
  public:

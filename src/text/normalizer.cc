@@ -9,15 +9,21 @@ namespace {
 // No real tokenizer makes text this much longer; a hostile one would, until memory ends.
 constexpr size_t kMaxGrowth = 16, kMaxGrowthBytes = 4096, kMaxReplacedBytes = size_t{1} << 31;
 
-StatusOr<std::string> run(NormalForm form, std::string_view text) { return normalize(text, form); }
+StatusOr<std::string> run(NormalForm form, std::string_view text) {
+  return normalize(text, form);
+}
 
 StatusOr<std::string> run(const PrependStep& step, std::string_view text) {
   return text.empty() ? std::string() : step.prefix + std::string(text);
 }
 
-StatusOr<std::string> run(const ReplaceStep& step, std::string_view text) { return replace_all(step, text); }
+StatusOr<std::string> run(const ReplaceStep& step, std::string_view text) {
+  return replace_all(step, text);
+}
 
-StatusOr<std::string> run(LowercaseStep, std::string_view text) { return to_lower(text); }
+StatusOr<std::string> run(LowercaseStep, std::string_view text) {
+  return to_lower(text);
+}
 
 StatusOr<std::string> run(const StripStep& step, std::string_view text) {
   const CharTable& table = CharTable::get();

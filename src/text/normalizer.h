@@ -1,5 +1,6 @@
 // Normalizer: what a tokenizer does to text before anything is cut: the steps under `normalizer` in
-// tokenizer.json. Called by the tokenizer for each stretch between added tokens. Immutable; any thread.
+// tokenizer.json. Called by the tokenizer for each stretch between added tokens. Immutable; any
+// thread.
 #pragma once
 
 #include <string>

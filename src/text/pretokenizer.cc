@@ -1,7 +1,7 @@
-// The scanners first, then the general steps. A scanner reads one character at a time and decides by its class
-// which branch of the alternation applies; none looks further than the end of its piece, but for white space,
-// where a run is read at most twice. Throughout, "other" is a character that is neither letter, number nor
-// space: the regular expressions' [^\s\p{L}\p{N}].
+// The scanners first, then the general steps. A scanner reads one character at a time and decides
+// by its class which branch of the alternation applies; none looks further than the end of its
+// piece, but for white space, where a run is read at most twice. Throughout, "other" is a character
+// that is neither letter, number nor space: the regular expressions' [^\s\p{L}\p{N}].
 #include "text/pretokenizer.h"
 
 #include <algorithm>
@@ -21,7 +21,9 @@ constexpr std::string_view kQwen2Regex =
 
 constexpr uint8_t kKnownClasses = kLetter | kNumber | kSpace;
 
-bool newline(char c) { return c == '\r' || c == '\n'; }
+bool newline(char c) {
+  return c == '\r' || c == '\n';
+}
 
 // Bytes of the contraction ('s, 't, 're, …) that begins with the apostrophe at `pos`, or 0.
 size_t contraction(std::string_view text, size_t pos, bool any_case) {
@@ -49,15 +51,20 @@ std::optional<KnownPattern> find_known_pattern(std::string_view regex) {
 
 std::string_view pattern_regex(KnownPattern pattern) {
   switch (pattern) {
-    case KnownPattern::kGpt2: return kGpt2Regex;
-    case KnownPattern::kLlama3: return kLlama3Regex;
-    case KnownPattern::kQwen2: return kQwen2Regex;
+    case KnownPattern::kGpt2:
+      return kGpt2Regex;
+    case KnownPattern::kLlama3:
+      return kLlama3Regex;
+    case KnownPattern::kQwen2:
+      return kQwen2Regex;
   }
   return {};
 }
 
 inline PatternScanner::Char PatternScanner::at(std::string_view text, size_t pos) const {
   if (pos >= text.size()) return {0, 0};
+  const auto lead = static_cast<unsigned char>(text[pos]);
+  if (lead < 0x80) return {table_->ascii_classes(lead), 1};
   int length = 0;
   const char32_t c = decode_valid(text.data() + pos, length);
   return {table_->classes(c), length};
@@ -70,14 +77,16 @@ inline size_t PatternScanner::skip(std::string_view text, size_t pos, uint8_t ma
 }
 
 inline size_t PatternScanner::skip_other(std::string_view text, size_t pos) const {
-  for (Char c = at(text, pos); c.length > 0 && (c.classes & kKnownClasses) == 0; c = at(text, pos)) {
+  for (Char c = at(text, pos); c.length > 0 && (c.classes & kKnownClasses) == 0;
+       c = at(text, pos)) {
     pos += c.length;
   }
   return pos;
 }
 
 // `\s*[\r\n]+|\s+(?!\S)|\s+` (the first only with cut_after_newline), at a space.
-size_t PatternScanner::end_of_spaces(std::string_view text, size_t pos, bool cut_after_newline) const {
+size_t PatternScanner::end_of_spaces(std::string_view text, size_t pos,
+                                     bool cut_after_newline) const {
   const size_t end = skip(text, pos, kSpace);
   if (cut_after_newline) {
     for (size_t i = end; i > pos; --i) {
@@ -132,9 +141,12 @@ size_t PatternScanner::next_llama3(std::string_view text, size_t pos, int max_di
 
 size_t PatternScanner::next(std::string_view text, size_t pos) const {
   switch (pattern_) {
-    case KnownPattern::kGpt2: return next_gpt2(text, pos);
-    case KnownPattern::kLlama3: return next_llama3(text, pos, 3);
-    case KnownPattern::kQwen2: return next_llama3(text, pos, 1);
+    case KnownPattern::kGpt2:
+      return next_gpt2(text, pos);
+    case KnownPattern::kLlama3:
+      return next_llama3(text, pos, 3);
+    case KnownPattern::kQwen2:
+      return next_llama3(text, pos, 1);
   }
   return text.size();
 }
@@ -167,7 +179,8 @@ Status match_ranges(const SplitStep& step, std::string_view text, std::vector<Ra
     size_t begin = 0, end = 0;
     ASSIGN_OR_RETURN(const bool found, step.pattern.find(text, from, begin, end));
     if (!found) break;
-    if (end == begin && begin < text.size()) {  // an empty match cuts, and the search goes on behind it
+    if (end == begin &&
+        begin < text.size()) {  // an empty match cuts, and the search goes on behind it
       int length = 0;
       decode_valid(text.data() + begin, length);
       from = begin + length;
@@ -185,12 +198,14 @@ Status match_ranges(const SplitStep& step, std::string_view text, std::vector<Ra
   return ok_status();
 }
 
-// Joins or drops ranges as `behavior` says; what remains are pieces. (tokenizers, NormalizedString::split.)
+// Joins or drops ranges as `behavior` says; what remains are pieces. (tokenizers,
+// NormalizedString::split.)
 void apply_behavior(SplitBehavior behavior, std::vector<Range>& ranges) {
   std::vector<Range> out;
   bool previous_match = false;
   switch (behavior) {
-    case SplitBehavior::kIsolated: return;
+    case SplitBehavior::kIsolated:
+      return;
     case SplitBehavior::kRemoved:
       std::erase_if(ranges, [](const Range& r) { return r.match; });
       return;
@@ -230,7 +245,8 @@ void apply_behavior(SplitBehavior behavior, std::vector<Range>& ranges) {
 }
 
 void add_piece(const Piece& from, size_t begin, size_t end, std::vector<Piece>& out) {
-  if (end > begin) out.push_back({from.text.substr(begin, end - begin), from.at_start && begin == 0});
+  if (end > begin)
+    out.push_back({from.text.substr(begin, end - begin), from.at_start && begin == 0});
 }
 
 void scan(KnownPattern pattern, const Piece& piece, std::vector<Piece>& out) {

@@ -1,7 +1,7 @@
-// Pretokenizer: cuts text into the pieces ("words") that BPE merges within, as the steps under `pre_tokenizer`
-// in tokenizer.json say. The patterns of the great families (GPT-2, Llama 3, Qwen 2) are state machines by
-// hand, ten times as fast as a regular expression; any other pattern goes through PCRE2.
-// Called by the tokenizer. Immutable; any thread.
+// Pretokenizer: cuts text into the pieces ("words") that BPE merges within, as the steps under
+// `pre_tokenizer` in tokenizer.json say. The patterns of the great families (GPT-2, Llama 3, Qwen
+// 2) are state machines by hand, ten times as fast as a regular expression; any other pattern goes
+// through PCRE2. Called by the tokenizer. Immutable; any thread.
 #pragma once
 
 #include <deque>
@@ -27,7 +27,8 @@ std::string_view pattern_regex(KnownPattern pattern);
 class PatternScanner {
  public:
   explicit PatternScanner(KnownPattern pattern) : pattern_(pattern), table_(&CharTable::get()) {}
-  // End of the piece that begins at `pos`. REQUIRES: valid UTF-8, pos < text.size() at a piece's start.
+  // End of the piece that begins at `pos`. REQUIRES: valid UTF-8, pos < text.size() at a piece's
+  // start.
   size_t next(std::string_view text, size_t pos) const;
 
  private:
@@ -57,7 +58,8 @@ struct Pattern {
 enum class SplitBehavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWithNext, kContiguous };
 
 struct SplitStep {
-  std::optional<KnownPattern> known;  // then the pieces are its matches, and the rest does not count
+  std::optional<KnownPattern>
+      known;  // then the pieces are its matches, and the rest does not count
   Pattern pattern;
   SplitBehavior behavior = SplitBehavior::kIsolated;
   bool invert = false;

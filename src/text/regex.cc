@@ -1,4 +1,5 @@
-// PCRE2 through its own C interface. Text has been checked as UTF-8 before, so matching skips that check.
+// PCRE2 through its own C interface. Text has been checked as UTF-8 before, so matching skips that
+// check.
 #include "text/regex.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -32,9 +33,11 @@ struct MatchState {
   }
 };
 
-// Oniguruma's classes in PCRE2's words. PCRE2 counts U+180E as space and leaves marks out of \w.
+// Oniguruma's classes in PCRE2's words. PCRE2 counts U+180E as space and leaves marks out of \w;
+// Oniguruma's \w has Latin-1's superscripts and fractions, but no others.
 std::string translate(std::string_view pattern) {
-  constexpr std::string_view kWordMembers = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+  constexpr std::string_view kWordMembers =
+      "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
   std::string out;
   int depth = 0;  // of bracket expressions
   for (size_t i = 0; i < pattern.size(); ++i) {
@@ -52,9 +55,9 @@ std::string translate(std::string_view pattern) {
     } else if (next == 'S') {
       out += "\\P{White_Space}";
     } else if (next == 'w') {
-      out += inside ? std::string(kWordMembers) : '[' + std::string(kWordMembers) + ']';
+      out.append(inside ? "" : "[").append(kWordMembers).append(inside ? "" : "]");
     } else if (next == 'W' && !inside) {
-      out += "[^" + std::string(kWordMembers) + ']';
+      out.append("[^").append(kWordMembers).append("]");
     } else if (next == 'h') {
       out += inside ? "0-9a-fA-F" : "[0-9a-fA-F]";
     } else {
@@ -74,12 +77,14 @@ std::string error_text(int code) {
 }  // namespace
 
 StatusOr<std::shared_ptr<const Regex>> Regex::compile(std::string_view pattern) {
-  if (pattern.size() > kMaxPatternBytes) return invalid_argument("regular expression is longer than 64 KiB");
+  if (pattern.size() > kMaxPatternBytes)
+    return invalid_argument("regular expression is longer than 64 KiB");
   const std::string translated = translate(pattern);
   int error = 0;
   PCRE2_SIZE offset = 0;
-  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                                   PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
+  pcre2_code* code =
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                    PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
   if (code == nullptr) {
     return invalid_argument("bad regular expression '" + std::string(pattern.substr(0, 200)) +
                             "': " + error_text(error));
@@ -89,15 +94,18 @@ StatusOr<std::shared_ptr<const Regex>> Regex::compile(std::string_view pattern) 
   return std::shared_ptr<const Regex>(new Regex(code));
 }
 
-Regex::~Regex() { pcre2_code_free(static_cast<pcre2_code*>(code_)); }
+Regex::~Regex() {
+  pcre2_code_free(static_cast<pcre2_code*>(code_));
+}
 
 StatusOr<bool> Regex::find(std::string_view text, size_t from, size_t& begin, size_t& end) const {
   MatchState& state = MatchState::get();
   if (state.context == nullptr || state.stack == nullptr || state.data == nullptr) {
     return resource_exhausted("no memory to match a regular expression");
   }
-  const int rc = pcre2_match(static_cast<const pcre2_code*>(code_), reinterpret_cast<PCRE2_SPTR>(text.data()),
-                             text.size(), from, PCRE2_NO_UTF_CHECK, state.data, state.context);
+  const int rc =
+      pcre2_match(static_cast<const pcre2_code*>(code_), reinterpret_cast<PCRE2_SPTR>(text.data()),
+                  text.size(), from, PCRE2_NO_UTF_CHECK, state.data, state.context);
   if (rc == PCRE2_ERROR_NOMATCH) return false;
   if (rc < 0) return resource_exhausted("regular expression of the tokenizer: " + error_text(rc));
   const PCRE2_SIZE* offsets = pcre2_get_ovector_pointer(state.data);

@@ -1,6 +1,6 @@
-// Regex: a tokenizer's regular expression, compiled by PCRE2's JIT. tokenizer.json writes Oniguruma's dialect;
-// where the two read the same letters differently (\s, \w, \h), the pattern is rewritten first.
-// Immutable; any thread (each thread has its own match stack).
+// Regex: a tokenizer's regular expression, compiled by PCRE2's JIT. tokenizer.json writes
+// Oniguruma's dialect; where the two read the same letters differently (\s, \w, \h), the pattern is
+// rewritten first. Immutable; any thread (each thread has its own match stack).
 #pragma once
 
 #include <memory>
@@ -18,8 +18,9 @@ class Regex {
   Regex(const Regex&) = delete;
   Regex& operator=(const Regex&) = delete;
 
-  // Finds the first match at or after `from` and sets [begin, end); false when there is none. Fails when the
-  // match would need more than PCRE2's limits allow. REQUIRES: valid UTF-8, `from` at a character's start.
+  // Finds the first match at or after `from` and sets [begin, end); false when there is none. Fails
+  // when the match would need more than PCRE2's limits allow. REQUIRES: valid UTF-8, `from` at a
+  // character's start.
   StatusOr<bool> find(std::string_view text, size_t from, size_t& begin, size_t& end) const;
 
  private:

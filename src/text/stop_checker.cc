@@ -1,5 +1,6 @@
-// Aho and Corasick's automaton (Efficient String Matching, CACM 18, 1975): linear in the text, however many stop
-// strings there are. The depth of its state is exactly the length of text that must be held back.
+// Aho and Corasick's automaton (Efficient String Matching, CACM 18, 1975): linear in the text,
+// however many stop strings there are. The depth of its state is exactly the length of text that
+// must be held back.
 #include "text/stop_checker.h"
 
 #include <algorithm>

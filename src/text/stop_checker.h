@@ -1,5 +1,6 @@
-// StopChecker: finds stop strings in text that arrives in parts, and holds back no more of it than could still
-// become part of one. The output processor keeps one for each answer that has stop strings. One thread.
+// StopChecker: finds stop strings in text that arrives in parts, and holds back no more of it than
+// could still become part of one. The output processor keeps one for each answer that has stop
+// strings. One thread.
 #pragma once
 
 #include <cstdint>
@@ -17,10 +18,12 @@ class StopChecker {
     bool stopped() const { return stop_index >= 0; }
   };
 
-  // Empty stop strings stop nothing. With `include_stop_str_in_output` a stop string that is found is sent too.
+  // Empty stop strings stop nothing. With `include_stop_str_in_output` a stop string that is found
+  // is sent too.
   StopChecker(std::vector<std::string> stop, bool include_stop_str_in_output);
 
-  // The match that ends first counts, of those the one that begins first. After a match there is no more text.
+  // The match that ends first counts, of those the one that begins first. After a match there is no
+  // more text.
   Result append(std::string_view new_text);
   // What was held back, at the end of an answer that no stop string ended.
   std::string flush();
@@ -29,9 +32,9 @@ class StopChecker {
   // A state is a prefix of some stop string, namely the longest that the text so far ends with.
   struct Node {
     std::vector<std::pair<uint8_t, int32_t>> next;  // by the byte that follows
-    int32_t fail = 0;    // the longest proper suffix that is a prefix too
-    int32_t depth = 0;   // bytes of the prefix
-    int32_t stop = -1;   // the longest stop string that ends here
+    int32_t fail = 0;   // the longest proper suffix that is a prefix too
+    int32_t depth = 0;  // bytes of the prefix
+    int32_t stop = -1;  // the longest stop string that ends here
   };
   int32_t child(int32_t node, uint8_t byte) const;
   void add_stop(std::string_view stop, int32_t index);

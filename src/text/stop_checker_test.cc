@@ -71,7 +71,8 @@ std::optional<Match> slow_match(const std::vector<std::string>& stops, const std
     const size_t begin = text.find(stops[i]);
     if (stops[i].empty() || begin == std::string::npos) continue;
     const Match match{begin, begin + stops[i].size(), static_cast<int>(i)};
-    if (!best || match.end < best->end || (match.end == best->end && match.begin < best->begin)) best = match;
+    if (!best || match.end < best->end || (match.end == best->end && match.begin < best->begin))
+      best = match;
   }
   return best;
 }

@@ -1,6 +1,6 @@
-// TokenStreamer: bytes of tokens to whole characters. The output processor keeps one for each answer.
-// Bytes are held back only while they may still begin a character; an invalid part becomes one U+FFFD (WHATWG) as
-// soon as it is known to be invalid.
+// TokenStreamer: bytes of tokens to whole characters. The output processor keeps one for each
+// answer. Bytes are held back only while they may still begin a character; an invalid part becomes
+// one U+FFFD (WHATWG) as soon as it is known to be invalid.
 #include <algorithm>
 
 #include "base/utf8.h"
@@ -11,8 +11,8 @@ namespace {
 
 constexpr std::string_view kReplacementChar = "\xEF\xBF\xBD";
 
-// The first half of a UTF-16 surrogate as three bytes, of which two are there: invalid already, yet held until
-// the third comes, as Python's incremental decoder does and clients' goldens have it.
+// The first half of a UTF-16 surrogate as three bytes, of which two are there: invalid already, yet
+// held until the third comes, as Python's incremental decoder does and clients' goldens have it.
 bool surrogate_cut_short(std::string_view bytes) {
   return bytes.size() == 2 && bytes[0] == '\xED' && static_cast<unsigned char>(bytes[1]) >= 0xA0 &&
          static_cast<unsigned char>(bytes[1]) <= 0xBF;
@@ -24,7 +24,8 @@ void TokenStreamer::prime(std::span<const TokenId> prompt_ids) {
   const auto adds_text = [&](TokenId id) {
     return !(skip_special_ && tokenizer_->is_special(id)) && !tokenizer_->token_bytes(id).empty();
   };
-  // The front needs the first token that is text, a character begun at the end at most the last few.
+  // The front needs the first token that is text, a character begun at the end at most the last
+  // few.
   constexpr size_t kTail = 8;
   const auto first = std::find_if(prompt_ids.begin(), prompt_ids.end(), adds_text);
   const auto tail = prompt_ids.end() - static_cast<ptrdiff_t>(std::min(kTail, prompt_ids.size()));

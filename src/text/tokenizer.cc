@@ -1,5 +1,6 @@
-// The tokenizer at work. Encoding: added tokens are cut out first; what lies between is normalised, cut at the
-// added tokens that ask for normalised text, cut into words, and merged. Decoding: see decoder.h.
+// The tokenizer at work. Encoding: added tokens are cut out first; what lies between is normalised,
+// cut at the added tokens that ask for normalised text, cut into words, and merged. Decoding: see
+// decoder.h.
 #include "text/tokenizer.h"
 
 #include "base/status_macros.h"
@@ -17,7 +18,8 @@ class BpeTokenizer final : public Tokenizer {
  public:
   explicit BpeTokenizer(TokenizerParts parts) : p_(std::move(parts)) {}
 
-  StatusOr<std::vector<TokenId>> encode(std::string_view text, EncodeOptions options) const override;
+  StatusOr<std::vector<TokenId>> encode(std::string_view text,
+                                        EncodeOptions options) const override;
   std::string decode(std::span<const TokenId> ids, bool skip_special_tokens) const override;
 
   std::string_view token_bytes(TokenId id) const override { return p_.table.bytes(id); }
@@ -44,8 +46,10 @@ class BpeTokenizer final : public Tokenizer {
   TokenizerParts p_;
 };
 
-StatusOr<std::vector<TokenId>> BpeTokenizer::encode(std::string_view text, EncodeOptions options) const {
-  if (text.size() > kMaxTextBytes) return Status(StatusCode::kTooLarge, "text is longer than 1 GiB");
+StatusOr<std::vector<TokenId>> BpeTokenizer::encode(std::string_view text,
+                                                    EncodeOptions options) const {
+  if (text.size() > kMaxTextBytes)
+    return Status(StatusCode::kTooLarge, "text is longer than 1 GiB");
   if (!valid_utf8(text)) return invalid_argument("text is not valid UTF-8");
   Call call{options.parse_special_tokens, {}, {}, {}, {}, {}};
   call.out.reserve(text.size() / 4 + 8);
@@ -60,7 +64,8 @@ StatusOr<std::vector<TokenId>> BpeTokenizer::encode(std::string_view text, Encod
       RETURN_IF_ERROR(encode_stretch(stretch, segment.begin == 0, call));
     }
   }
-  if (options.add_special_tokens) call.out.insert(call.out.end(), p_.suffix.begin(), p_.suffix.end());
+  if (options.add_special_tokens)
+    call.out.insert(call.out.end(), p_.suffix.begin(), p_.suffix.end());
   return std::move(call.out);
 }
 
@@ -115,7 +120,7 @@ std::string BpeTokenizer::decode(std::span<const TokenId> ids, bool skip_special
     for (const TokenId id : ids) {
       if (!skipped(id)) bytes += p_.table.bytes(id);
     }
-    return replace_invalid_utf8(bytes);
+    return valid_utf8(bytes) ? bytes : replace_invalid_utf8(bytes);
   }
   std::vector<std::string> tokens;
   tokens.reserve(ids.size());
@@ -127,7 +132,8 @@ std::string BpeTokenizer::decode(std::span<const TokenId> ids, bool skip_special
 
 TokenId BpeTokenizer::token_id(std::string_view token_string) const {
   if (!valid_utf8(token_string)) return -1;
-  if (const auto it = p_.outside_model.find(std::string(token_string)); it != p_.outside_model.end()) {
+  if (const auto it = p_.outside_model.find(std::string(token_string));
+      it != p_.outside_model.end()) {
     return it->second;
   }
   if (!p_.pretokenizer.byte_level()) return p_.model->find(token_string);
@@ -157,7 +163,8 @@ Status TokenTable::set_bytes(const Decoder& decoder) {
       continue;
     }
     arena_.append(bytes);
-    if (arena_.size() > kMaxArenaBytes) return data_loss("the tokens' texts take more than 256 MiB");
+    if (arena_.size() > kMaxArenaBytes)
+      return data_loss("the tokens' texts take more than 256 MiB");
     entry.bytes = {offset, static_cast<uint32_t>(bytes.size())};
   }
   return ok_status();

@@ -1,6 +1,7 @@
-// Reads tokenizer.json, the format of Hugging Face's tokenizers, into the parts of a tokenizer. The file is not
-// trusted: every id is bounded before memory depends on it, every name is looked up, and what we lack is refused
-// by name. Runs once, when a model is loaded; most of its time goes into the vocabulary and the merges.
+// Reads tokenizer.json, the format of Hugging Face's tokenizers, into the parts of a tokenizer. The
+// file is not trusted: every id is bounded before memory depends on it, every name is looked up,
+// and what we lack is refused by name. Runs once, when a model is loaded; most of its time goes
+// into the vocabulary and the merges.
 #include <boost/json.hpp>
 #include <fstream>
 #include <limits>
@@ -19,14 +20,17 @@ constexpr int64_t kMaxId = int64_t{1} << 24;
 constexpr size_t kMaxAddedTokenBytes = 4096;
 constexpr std::string_view kMetaspace = "\xE2\x96\x81";
 
-std::string shown(std::string_view token) { return "'" + std::string(token.substr(0, 100)) + "'"; }
+std::string shown(std::string_view token) {
+  return "'" + std::string(token.substr(0, 100)) + "'";
+}
 
 StatusOr<TokenId> read_id(const bj::value* value, std::string_view token, int64_t limit) {
-  if (value == nullptr || !value->is_int64()) return data_loss("the id of " + shown(token) + " is no integer");
+  if (value == nullptr || !value->is_int64())
+    return data_loss("the id of " + shown(token) + " is no integer");
   const int64_t id = value->get_int64();
   if (id < 0 || id >= limit) {
-    return data_loss("the id of " + shown(token) + " is " + std::to_string(id) + ", out of range (limit " +
-                     std::to_string(limit) + ")");
+    return data_loss("the id of " + shown(token) + " is " + std::to_string(id) +
+                     ", out of range (limit " + std::to_string(limit) + ")");
   }
   return static_cast<TokenId>(id);
 }
@@ -74,17 +78,19 @@ Status Loader::read_vocabulary(const bj::object& vocabulary, TokenIndex& index) 
     const std::string_view token = entry.key();
     ASSIGN_OR_RETURN(const TokenId id, read_id(&entry.value(), token, id_limit_));
     if (parts_.table.known(id)) {
-      return data_loss("id " + std::to_string(id) + " stands for both " + shown(parts_.table.string(id)) +
-                       " and " + shown(token));
+      return data_loss("id " + std::to_string(id) + " stands for both " +
+                       shown(parts_.table.string(id)) + " and " + shown(token));
     }
     parts_.table.add(id, token);
     key.clear();
     if (!byte_level()) {
       index.insert(token, id);
-      const size_t mark = token.find(kMetaspace, token.starts_with(kMetaspace) ? kMetaspace.size() : 0);
+      const size_t mark =
+          token.find(kMetaspace, token.starts_with(kMetaspace) ? kMetaspace.size() : 0);
       if (mark != std::string_view::npos) {
         const size_t word = token.find_first_not_of(kMetaspace);
-        mark_inside |= word != std::string_view::npos && token.find(kMetaspace, word) != std::string_view::npos;
+        mark_inside |= word != std::string_view::npos &&
+                       token.find(kMetaspace, word) != std::string_view::npos;
       }
     } else if (!token.empty() && alphabet_to_bytes(token, key)) {
       index.insert(key, id);
@@ -100,7 +106,8 @@ Status Loader::read_added_token(const bj::object& json) {
   AddedToken token;
   token.content = json_string(json, "content");
   if (token.content.empty()) return ok_status();
-  if (token.content.size() > kMaxAddedTokenBytes) return data_loss("an added token is longer than 4 KiB");
+  if (token.content.size() > kMaxAddedTokenBytes)
+    return data_loss("an added token is longer than 4 KiB");
   ASSIGN_OR_RETURN(token.id, read_id(json_member(json, "id"), token.content, id_limit_));
   token.special = json_bool(json, "special", false);
   token.single_word = json_bool(json, "single_word", false);
@@ -110,14 +117,16 @@ Status Loader::read_added_token(const bj::object& json) {
 
   if (!parts_.table.add(token.id, token.content)) {
     return data_loss("id " + std::to_string(token.id) + " stands for both " +
-                     shown(parts_.table.string(token.id)) + " and the added token " + shown(token.content));
+                     shown(parts_.table.string(token.id)) + " and the added token " +
+                     shown(token.content));
   }
   std::string key;
   const bool mapped = !byte_level() || alphabet_to_bytes(token.content, key);
   const TokenId in_model = mapped ? index_->find(byte_level() ? key : token.content) : -1;
   if (in_model >= 0 && in_model != token.id) {
-    return data_loss("the added token " + shown(token.content) + " has id " + std::to_string(token.id) +
-                     ", and " + std::to_string(in_model) + " in the vocabulary");
+    return data_loss("the added token " + shown(token.content) + " has id " +
+                     std::to_string(token.id) + ", and " + std::to_string(in_model) +
+                     " in the vocabulary");
   }
   if (in_model < 0) {
     const auto [it, fresh] = parts_.outside_model.emplace(token.content, token.id);
@@ -145,7 +154,8 @@ Status Loader::read_added_tokens(const bj::object& root) {
   return ok_status();
 }
 
-// Appends the index's key of `token`. False where it has none, since text never reads so: its merges are dead.
+// Appends the index's key of `token`. False where it has none, since text never reads so: its
+// merges are dead.
 StatusOr<bool> Loader::merge_key(std::string_view token, std::string& keys) const {
   if (!byte_level()) {
     keys += token;
@@ -175,8 +185,8 @@ Status Loader::read_merges(const bj::object& model, TokenIndex index) {
       }
       left = both.substr(0, space);
       right = both.substr(space + 1);
-    } else if (merge.is_array() && merge.get_array().size() == 2 && merge.get_array()[0].is_string() &&
-               merge.get_array()[1].is_string()) {
+    } else if (merge.is_array() && merge.get_array().size() == 2 &&
+               merge.get_array()[0].is_string() && merge.get_array()[1].is_string()) {
       left = merge.get_array()[0].get_string();
       right = merge.get_array()[1].get_string();
     } else {
@@ -196,7 +206,8 @@ Status Loader::read_merges(const bj::object& model, TokenIndex index) {
   pairs.reserve(lengths.size());
   size_t at = 0;
   for (const auto& [left, right] : lengths) {
-    pairs.emplace_back(std::string_view(keys).substr(at, left), std::string_view(keys).substr(at + left, right));
+    pairs.emplace_back(std::string_view(keys).substr(at, left),
+                       std::string_view(keys).substr(at + left, right));
     at += left + right;
   }
   ASSIGN_OR_RETURN(BpeConfig config, read_config(model, index));
@@ -215,15 +226,18 @@ StatusOr<BpeConfig> Loader::read_config(const bj::object& model, const TokenInde
   config.end_suffix = json_string(model, "end_of_word_suffix");
   if (config.byte_level) {
     std::string prefix, suffix;
-    if (!alphabet_to_bytes(config.continuing_prefix, prefix) || !alphabet_to_bytes(config.end_suffix, suffix)) {
+    if (!alphabet_to_bytes(config.continuing_prefix, prefix) ||
+        !alphabet_to_bytes(config.end_suffix, suffix)) {
       return unimplemented("ByteLevel with a subword prefix or suffix outside its alphabet");
     }
     config.continuing_prefix = std::move(prefix);
     config.end_suffix = std::move(suffix);
-    // The fallback would be to the bytes of the alphabet's characters; with all 256 in place it is never used.
+    // The fallback would be to the bytes of the alphabet's characters; with all 256 in place it is
+    // never used.
     for (int b = 0; config.byte_fallback && b < 256; ++b) {
       const char byte = static_cast<char>(b);
-      if (index.find({&byte, 1}) < 0) return unimplemented("byte_fallback with an incomplete ByteLevel vocabulary");
+      if (index.find({&byte, 1}) < 0)
+        return unimplemented("byte_fallback with an incomplete ByteLevel vocabulary");
     }
     config.byte_fallback = false;
   }
@@ -243,29 +257,35 @@ StatusOr<BpeConfig> Loader::read_config(const bj::object& model, const TokenInde
 Status Loader::read_template(const bj::object& post) {
   const bj::value* single = json_member(post, "single");
   const bj::value* specials = json_member(post, "special_tokens");
-  if (single == nullptr || !single->is_array()) return data_loss("TemplateProcessing without a list 'single'");
+  if (single == nullptr || !single->is_array())
+    return data_loss("TemplateProcessing without a list 'single'");
   std::vector<TokenId> before, after;
   bool seen_text = false;
   for (const bj::value& piece : single->get_array()) {
     if (!piece.is_object()) return data_loss("TemplateProcessing: a piece is no object");
-    if (const bj::value* sequence = json_member(piece.get_object(), "Sequence"); sequence != nullptr) {
+    if (const bj::value* sequence = json_member(piece.get_object(), "Sequence");
+        sequence != nullptr) {
       if (seen_text) return data_loss("TemplateProcessing: the text stands twice in 'single'");
       seen_text = true;
       continue;
     }
     const bj::value* special = json_member(piece.get_object(), "SpecialToken");
-    if (special == nullptr || !special->is_object()) return data_loss("TemplateProcessing: a piece of no known kind");
+    if (special == nullptr || !special->is_object())
+      return data_loss("TemplateProcessing: a piece of no known kind");
     const std::string_view name = json_string(special->get_object(), "id");
-    const bj::value* entry =
-        specials != nullptr && specials->is_object() ? json_member(specials->get_object(), name) : nullptr;
-    const bj::value* ids = entry != nullptr && entry->is_object() ? json_member(entry->get_object(), "ids") : nullptr;
+    const bj::value* entry = specials != nullptr && specials->is_object()
+                                 ? json_member(specials->get_object(), name)
+                                 : nullptr;
+    const bj::value* ids =
+        entry != nullptr && entry->is_object() ? json_member(entry->get_object(), "ids") : nullptr;
     if (ids == nullptr || !ids->is_array()) {
       return data_loss("TemplateProcessing names " + shown(name) + ", which has no ids");
     }
     for (const bj::value& id : ids->get_array()) {
       ASSIGN_OR_RETURN(const TokenId token, read_id(&id, name, parts_.table.size()));
       if (!parts_.table.known(token)) {
-        return data_loss("TemplateProcessing: id " + std::to_string(token) + " of " + shown(name) + " is not a token");
+        return data_loss("TemplateProcessing: id " + std::to_string(token) + " of " + shown(name) +
+                         " is not a token");
       }
       (seen_text ? after : before).push_back(token);
     }
@@ -285,8 +305,10 @@ Status Loader::read_post_processor(const bj::value* value) {
   if (type == "TemplateProcessing") return read_template(post);
   if (type != "Sequence") return unimplemented("post-processor " + shown(type));
   const bj::value* list = json_member(post, "processors");
-  if (list == nullptr || !list->is_array()) return data_loss("post-processor Sequence without a list 'processors'");
-  for (const bj::value& processor : list->get_array()) RETURN_IF_ERROR(read_post_processor(&processor));
+  if (list == nullptr || !list->is_array())
+    return data_loss("post-processor Sequence without a list 'processors'");
+  for (const bj::value& processor : list->get_array())
+    RETURN_IF_ERROR(read_post_processor(&processor));
   return ok_status();
 }
 
@@ -295,7 +317,8 @@ StatusOr<std::unique_ptr<Tokenizer>> Loader::load(const bj::object& root) {
   if (model == nullptr || !model->is_object()) return data_loss("tokenizer.json has no model");
   RETURN_IF_ERROR(check_model(model->get_object()));
   const bj::value* vocabulary = json_member(model->get_object(), "vocab");
-  if (vocabulary == nullptr || !vocabulary->is_object()) return data_loss("model.vocab is no object");
+  if (vocabulary == nullptr || !vocabulary->is_object())
+    return data_loss("model.vocab is no object");
 
   ASSIGN_OR_RETURN(parts_.normalizer, read_normalizer(json_member(root, "normalizer")));
   ASSIGN_OR_RETURN(parts_.pretokenizer, read_pretokenizer(json_member(root, "pre_tokenizer")));
@@ -332,7 +355,8 @@ StatusOr<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json)
     error = bj::make_error_code(bj::error::extra_data);
   }
   if (error) {
-    return data_loss("tokenizer.json is not JSON: " + error.message() + " near byte " + std::to_string(read));
+    return data_loss("tokenizer.json is not JSON: " + error.message() + " near byte " +
+                     std::to_string(read));
   }
   const bj::value root = parser.release();
   if (!root.is_object()) return data_loss("tokenizer.json is no object");

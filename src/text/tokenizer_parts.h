@@ -1,5 +1,5 @@
-// The parts of a tokenizer, as tokenizer_json.cc reads them from a file and tokenizer.cc puts them to work.
-// Private to those two.
+// The parts of a tokenizer, as tokenizer_json.cc reads them from a file and tokenizer.cc puts them
+// to work. Private to those two.
 #pragma once
 
 #include <memory>
@@ -34,8 +34,12 @@ class TokenTable {
   int size() const { return static_cast<int>(entries_.size()); }
   bool known(TokenId id) const { return id >= 0 && id < size() && entries_[id].known; }
   bool special(TokenId id) const { return known(id) && entries_[id].special; }
-  std::string_view string(TokenId id) const { return known(id) ? at(entries_[id].string) : std::string_view(); }
-  std::string_view bytes(TokenId id) const { return known(id) ? at(entries_[id].bytes) : std::string_view(); }
+  std::string_view string(TokenId id) const {
+    return known(id) ? at(entries_[id].string) : std::string_view();
+  }
+  std::string_view bytes(TokenId id) const {
+    return known(id) ? at(entries_[id].bytes) : std::string_view();
+  }
 
  private:
   struct Span {
@@ -56,12 +60,14 @@ struct TokenizerParts {
   Pretokenizer pretokenizer;
   std::unique_ptr<const Bpe> model;
   Decoder decoder;
-  AddedTokens added;             // looked for in the text as it comes
-  AddedTokens added_normalized;  // … and in the normalised text
+  AddedTokens added;                    // looked for in the text as it comes
+  AddedTokens added_normalized;         // … and in the normalised text
   std::vector<TokenId> prefix, suffix;  // what add_special_tokens puts around a text
   TokenTable table;
-  std::unordered_map<std::string, TokenId> outside_model;  // tokens that the model's index does not hold
-  // No token of the vocabulary has "▁" behind another character, so that no merge crosses the front of a "▁".
+  std::unordered_map<std::string, TokenId>
+      outside_model;  // tokens that the model's index does not hold
+  // No token of the vocabulary has "▁" behind another character, so that no merge crosses the front
+  // of a "▁".
   bool cut_at_metaspace = false;
 };
 

@@ -1,4 +1,5 @@
-// Each of the three is one step or a Sequence of them, which may nest; the JSON parser has bounded the nesting.
+// Each of the three is one step or a Sequence of them, which may nest; the JSON parser has bounded
+// the nesting.
 #include "text/tokenizer_steps_json.h"
 
 #include "base/status_macros.h"
@@ -13,7 +14,8 @@ const bj::value* json_member(const bj::object& object, std::string_view name) {
 
 std::string_view json_string(const bj::object& object, std::string_view name) {
   const bj::value* value = json_member(object, name);
-  return value != nullptr && value->is_string() ? std::string_view(value->get_string()) : std::string_view();
+  return value != nullptr && value->is_string() ? std::string_view(value->get_string())
+                                                : std::string_view();
 }
 
 bool json_bool(const bj::object& object, std::string_view name, bool otherwise) {
@@ -30,10 +32,12 @@ Status unknown_step(std::string_view kind, std::string_view type) {
   return unimplemented(std::string(kind) + " '" + std::string(type.substr(0, 100)) + "'");
 }
 
-// A string that a step puts into text for each match or text: bounded, lest a short text become a huge one.
+// A string that a step puts into text for each match or text: bounded, lest a short text become a
+// huge one.
 StatusOr<std::string> read_content(const bj::object& step, std::string_view name) {
   const bj::value* value = json_member(step, name);
-  if (value == nullptr || !value->is_string()) return data_loss("'" + std::string(name) + "' is no string");
+  if (value == nullptr || !value->is_string())
+    return data_loss("'" + std::string(name) + "' is no string");
   if (value->get_string().size() > kMaxContentBytes) {
     return data_loss("'" + std::string(name) + "' is longer than 256 bytes");
   }
@@ -48,9 +52,11 @@ StatusOr<Pattern> read_pattern(const bj::object& step) {
     return pattern;
   }
   if (json == nullptr || !json->is_object()) return data_loss("'pattern' is no object");
-  if (const bj::value* literal = json->get_object().if_contains("String"); literal && literal->is_string()) {
+  if (const bj::value* literal = json->get_object().if_contains("String");
+      literal && literal->is_string()) {
     pattern.literal = literal->get_string();
-  } else if (const bj::value* regex = json->get_object().if_contains("Regex"); regex && regex->is_string()) {
+  } else if (const bj::value* regex = json->get_object().if_contains("Regex");
+             regex && regex->is_string()) {
     ASSIGN_OR_RETURN(pattern.regex, Regex::compile(regex->get_string()));
   } else {
     return data_loss("'pattern' is neither a String nor a Regex");
@@ -71,7 +77,8 @@ StatusOr<MetaspaceStep::Prepend> read_prepend(const bj::object& step) {
   if (scheme == "never") return Prepend::kNever;
   if (scheme == "always") return Prepend::kAlways;
   if (!scheme.empty()) return unknown_step("Metaspace prepend_scheme", scheme);
-  return json_bool(step, "add_prefix_space", true) ? Prepend::kAlways : Prepend::kNever;  // the older field
+  return json_bool(step, "add_prefix_space", true) ? Prepend::kAlways
+                                                   : Prepend::kNever;  // the older field
 }
 
 StatusOr<ReplaceStep> read_replace(const bj::object& step) {
@@ -88,7 +95,8 @@ StatusOr<NormalizerStep> read_normalizer_step(std::string_view type, const bj::o
   if (type == "NFKD") return NormalizerStep(NormalForm::kNfkd);
   if (type == "Lowercase") return NormalizerStep(LowercaseStep{});
   if (type == "Strip") {
-    return NormalizerStep(StripStep{json_bool(step, "strip_left", true), json_bool(step, "strip_right", true)});
+    return NormalizerStep(
+        StripStep{json_bool(step, "strip_left", true), json_bool(step, "strip_right", true)});
   }
   if (type == "Prepend") {
     ASSIGN_OR_RETURN(std::string prefix, read_content(step, "prepend"));
@@ -136,10 +144,11 @@ StatusOr<PretokenizerStep> read_pretokenizer_step(std::string_view type, const b
     return PretokenizerStep(std::move(step));
   }
   if (type == "ByteLevel") {
-    return PretokenizerStep(
-        ByteLevelStep{json_bool(json, "add_prefix_space", true), json_bool(json, "use_regex", true)});
+    return PretokenizerStep(ByteLevelStep{json_bool(json, "add_prefix_space", true),
+                                          json_bool(json, "use_regex", true)});
   }
-  if (type == "Digits") return PretokenizerStep(DigitsStep{json_bool(json, "individual_digits", false)});
+  if (type == "Digits")
+    return PretokenizerStep(DigitsStep{json_bool(json, "individual_digits", false)});
   if (type == "Metaspace") {
     MetaspaceStep step;
     ASSIGN_OR_RETURN(step.replacement, read_replacement(json));
@@ -152,7 +161,8 @@ StatusOr<PretokenizerStep> read_pretokenizer_step(std::string_view type, const b
 
 StatusOr<int> read_count(const bj::object& json, std::string_view name) {
   const bj::value* value = json_member(json, name);
-  if (value == nullptr || !value->is_int64() || value->get_int64() < 0 || value->get_int64() > 1024) {
+  if (value == nullptr || !value->is_int64() || value->get_int64() < 0 ||
+      value->get_int64() > 1024) {
     return data_loss("Strip: '" + std::string(name) + "' is no count");
   }
   return static_cast<int>(value->get_int64());
@@ -177,15 +187,16 @@ StatusOr<DecoderStep> read_decoder_step(std::string_view type, const bj::object&
   if (type == "Metaspace") {
     ASSIGN_OR_RETURN(std::string replacement, read_replacement(json));
     ASSIGN_OR_RETURN(const MetaspaceStep::Prepend prepend, read_prepend(json));
-    return DecoderStep(MetaspaceDecode{std::move(replacement), prepend != MetaspaceStep::Prepend::kNever});
+    return DecoderStep(
+        MetaspaceDecode{std::move(replacement), prepend != MetaspaceStep::Prepend::kNever});
   }
   return unknown_step("decoder", type);
 }
 
 // The steps of `json`, a step or a Sequence whose list is called `list_name`, appended to `steps`.
 template <typename Step, typename ReadStep>
-Status read_steps(std::string_view kind, std::string_view list_name, const bj::value& json, ReadStep read_step,
-                  std::vector<Step>& steps) {
+Status read_steps(std::string_view kind, std::string_view list_name, const bj::value& json,
+                  ReadStep read_step, std::vector<Step>& steps) {
   if (!json.is_object()) return data_loss(std::string(kind) + " is no object");
   const bj::object& object = json.get_object();
   const std::string_view type = json_string(object, "type");
@@ -198,7 +209,8 @@ Status read_steps(std::string_view kind, std::string_view list_name, const bj::v
   }
   const bj::value* list = json_member(object, list_name);
   if (list == nullptr || !list->is_array()) {
-    return data_loss(std::string(kind) + " Sequence without a list '" + std::string(list_name) + "'");
+    return data_loss(std::string(kind) + " Sequence without a list '" + std::string(list_name) +
+                     "'");
   }
   for (const bj::value& item : list->get_array()) {
     RETURN_IF_ERROR(read_steps(kind, list_name, item, read_step, steps));
@@ -219,7 +231,8 @@ StatusOr<Normalizer> read_normalizer(const bj::value* json) {
 StatusOr<Pretokenizer> read_pretokenizer(const bj::value* json) {
   std::vector<PretokenizerStep> steps;
   if (json != nullptr) {
-    RETURN_IF_ERROR(read_steps("pre_tokenizer", "pretokenizers", *json, read_pretokenizer_step, steps));
+    RETURN_IF_ERROR(
+        read_steps("pre_tokenizer", "pretokenizers", *json, read_pretokenizer_step, steps));
   }
   for (size_t i = 0; i + 1 < steps.size(); ++i) {
     if (std::holds_alternative<ByteLevelStep>(steps[i])) {

@@ -1,6 +1,7 @@
-// Two tables, both made from utf8proc at first use: the class bits of every character (about 1 ms), and, only
-// when a tokenizer asks for NFC, the characters that NFC never touches (about 10 ms). Most text consists of
-// the latter, so normalising copies it in whole stretches and rewrites only what lies between.
+// Two tables, both made from utf8proc at first use: the class bits of every character (about 1 ms),
+// and, only when a tokenizer asks for NFC, the characters that NFC never touches (about 10 ms).
+// Most text consists of the latter, so normalising copies it in whole stretches and rewrites only
+// what lies between.
 #include "text/unicode.h"
 
 #include <utf8proc.h>
@@ -14,7 +15,8 @@
 namespace octavo::text {
 namespace {
 
-// Planes 0 to 3, and the tags and variation selectors of plane 14; all else is unassigned or private use.
+// Planes 0 to 3, and the tags and variation selectors of plane 14; all else is unassigned or
+// private use.
 constexpr char32_t kAssignedEnd = 0x34000, kTagsBegin = 0xE0000, kTagsEnd = 0xE0200;
 
 bool is_white_space(char32_t c) {
@@ -30,25 +32,37 @@ uint8_t compute_classes(char32_t c) {
     case UTF8PROC_CATEGORY_LL:
     case UTF8PROC_CATEGORY_LT:
     case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO: bits |= kLetter | kWord; break;
+    case UTF8PROC_CATEGORY_LO:
+      bits |= kLetter | kWord;
+      break;
     case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL: bits |= kNumber | kWord; break;
-    case UTF8PROC_CATEGORY_NO: bits |= kNumber; break;
+    case UTF8PROC_CATEGORY_NL:
+      bits |= kNumber | kWord;
+      break;
+    case UTF8PROC_CATEGORY_NO:
+      bits |= kNumber;
+      break;
     case UTF8PROC_CATEGORY_MN:
     case UTF8PROC_CATEGORY_MC:
     case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_PC: bits |= kWord; break;
-    default: break;
+    case UTF8PROC_CATEGORY_PC:
+      bits |= kWord;
+      break;
+    default:
+      break;
   }
   // Join_Control, and the symbols that are Alphabetic by Other_Alphabetic.
-  if (c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
-      (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189)) {
+  if (c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) ||
+      (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) ||
+      (c >= 0x1F170 && c <= 0x1F189)) {
     bits |= kWord;
   }
   return bits;
 }
 
-int combining_class(int32_t c) { return utf8proc_get_property(c)->combining_class; }
+int combining_class(int32_t c) {
+  return utf8proc_get_property(c)->combining_class;
+}
 
 // Characters that NFC may change, reorder, or join to the one before.
 class NfcTable {
@@ -68,8 +82,8 @@ class NfcTable {
       if (combining_class(static_cast<int32_t>(c)) != 0) active_[c] = true;
       std::array<utf8proc_int32_t, 16> parts;
       int boundary = 0;
-      const auto n = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), parts.data(), parts.size(),
-                                             options, &boundary);
+      const auto n = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), parts.data(),
+                                             parts.size(), options, &boundary);
       if (n < 1 || static_cast<size_t>(n) > parts.size() ||
           (n == 1 && parts[0] == static_cast<int32_t>(c))) {
         continue;
@@ -88,8 +102,8 @@ bool inert(char32_t c, NormalForm form) {
   return c < 0x80 || (form == NormalForm::kNfc && NfcTable::get().inert(c));
 }
 
-// Appends the normal form of `text`. utf8proc's own driver orders marks by exchanging neighbours, which takes
-// quadratic time on a long run of them; here each run is sorted.
+// Appends the normal form of `text`. utf8proc's own driver orders marks by exchanging neighbours,
+// which takes quadratic time on a long run of them; here each run is sorted.
 void append_normalized(std::string_view text, NormalForm form, std::string& out) {
   const bool compat = form == NormalForm::kNfkc || form == NormalForm::kNfkd;
   const bool compose = form == NormalForm::kNfc || form == NormalForm::kNfkc;
@@ -102,8 +116,8 @@ void append_normalized(std::string_view text, NormalForm form, std::string& out)
     i += length;
     std::array<utf8proc_int32_t, 32> parts;  // the longest decomposition has 18
     int boundary = 0;
-    const auto n = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), parts.data(), parts.size(),
-                                           options, &boundary);
+    const auto n = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), parts.data(),
+                                           parts.size(), options, &boundary);
     if (n >= 0 && static_cast<size_t>(n) <= parts.size()) {
       chars.insert(chars.end(), parts.begin(), parts.begin() + n);
     } else {
@@ -113,7 +127,8 @@ void append_normalized(std::string_view text, NormalForm form, std::string& out)
   for (size_t i = 0; i < chars.size();) {
     size_t end = i;
     while (end < chars.size() && combining_class(chars[end]) != 0) ++end;
-    std::stable_sort(chars.begin() + static_cast<ptrdiff_t>(i), chars.begin() + static_cast<ptrdiff_t>(end),
+    std::stable_sort(chars.begin() + static_cast<ptrdiff_t>(i),
+                     chars.begin() + static_cast<ptrdiff_t>(end),
                      [](int32_t a, int32_t b) { return combining_class(a) < combining_class(b); });
     i = end + 1;
   }
@@ -168,13 +183,14 @@ CharTable::CharTable() {
   };
   fill(0, kAssignedEnd);
   fill(kTagsBegin, kTagsEnd);
+  for (char32_t c = 0; c < 0x80; ++c) ascii_[c] = classes(c);
 }
 
 std::string normalize(std::string_view text, NormalForm form) {
   std::string out;
   out.reserve(text.size());
-  size_t copied = 0;    // everything before is in `out`
-  size_t last = 0;      // the character before `i`
+  size_t copied = 0;  // everything before is in `out`
+  size_t last = 0;    // the character before `i`
   for (size_t i = 0; i < text.size();) {
     int length = 0;
     if (inert(decode_valid(text.data() + i, length), form)) {
@@ -186,7 +202,8 @@ std::string normalize(std::string_view text, NormalForm form) {
     const size_t begin = std::max(copied, last);
     out.append(text.substr(copied, begin - copied));
     size_t end = i + length;
-    while (end < text.size() && !inert(decode_valid(text.data() + end, length), form)) end += length;
+    while (end < text.size() && !inert(decode_valid(text.data() + end, length), form))
+      end += length;
     append_normalized(text.substr(begin, end - begin), form, out);
     copied = last = i = end;
   }
@@ -213,7 +230,8 @@ std::string to_lower(std::string_view text) {
 std::string bytes_to_alphabet(std::string_view bytes) {
   std::string out;
   out.reserve(bytes.size() * 2);
-  for (const char b : bytes) append_utf8(out, Alphabet::get().char_of[static_cast<unsigned char>(b)]);
+  for (const char b : bytes)
+    append_utf8(out, Alphabet::get().char_of[static_cast<unsigned char>(b)]);
   return out;
 }
 

@@ -1,6 +1,7 @@
-// Unicode as the tokenizers need it: character classes, normal forms, lower case, and the alphabet in which
-// byte-level vocabularies are written. Called by the rest of text/ while it loads a tokenizer and encodes.
-// Functions without state over tables that are built once, at first use; any thread.
+// Unicode as the tokenizers need it: character classes, normal forms, lower case, and the alphabet
+// in which byte-level vocabularies are written. Called by the rest of text/ while it loads a
+// tokenizer and encodes. Functions without state over tables that are built once, at first use; any
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,8 @@ enum CharClass : uint8_t {
   kWord = 8,    // \w as Rust's regex reads it: letters, marks, decimal digits, connectors, joiners
 };
 
-// Class bits of every code point in two stages: 256 characters to a block, equal blocks stored once.
+// Class bits of every code point in two stages: 256 characters to a block, equal blocks stored
+// once.
 class CharTable {
  public:
   static const CharTable& get();
@@ -27,10 +29,12 @@ class CharTable {
   uint8_t classes(char32_t c) const {
     return c < 0x110000 ? blocks_[(size_t{block_of_[c >> 8]} << 8) | (c & 0xFF)] : 0;
   }
+  uint8_t ascii_classes(unsigned char c) const { return ascii_[c]; }  // REQUIRES: c < 0x80
   bool is(char32_t c, uint8_t mask) const { return (classes(c) & mask) != 0; }
 
  private:
   CharTable();
+  uint8_t ascii_[0x80] = {};  // the same once more, where most text looks
   uint8_t block_of_[0x1100] = {};
   std::vector<uint8_t> blocks_;
 };
@@ -61,11 +65,12 @@ std::string normalize(std::string_view text, NormalForm form);
 // Each character's own lower case, without regard to its neighbours. REQUIRES: valid UTF-8.
 std::string to_lower(std::string_view text);
 
-// GPT-2's alphabet: each byte as one printable character, so that a vocabulary of bytes is readable text
+// GPT-2's alphabet: each byte as one printable character, so that a vocabulary of bytes is readable
+// text
 // ("Ġthe" is " the"). Printable Latin-1 stands for itself, the other 68 bytes for U+0100 and on.
 std::string bytes_to_alphabet(std::string_view bytes);
-// The bytes that `text` stands for, appended to `bytes`. False, with nothing appended, if a character of
-// `text` is not of the alphabet.
+// The bytes that `text` stands for, appended to `bytes`. False, with nothing appended, if a
+// character of `text` is not of the alphabet.
 bool alphabet_to_bytes(std::string_view text, std::string& bytes);
 
 }  // namespace octavo::text

@@ -370,7 +370,7 @@ Evaluator::Flow Evaluator::execute(const ast::Stmt* stmt) {
     }
     case StmtType::kCallBlock: execute_call_block(*static_cast<const ast::CallBlock*>(stmt)); break;
     case StmtType::kFilterBlock: execute_filter_block(*static_cast<const ast::FilterBlock*>(stmt)); break;
-    case StmtType::kWith: execute_with(*static_cast<const ast::With*>(stmt)); break;
+    case StmtType::kWith: return execute_with(*static_cast<const ast::With*>(stmt));
     case StmtType::kDo: evaluate(static_cast<const ast::Do*>(stmt)->value); break;
     case StmtType::kBreak: return Flow::kBreak;
     case StmtType::kContinue: return Flow::kContinue;
@@ -403,13 +403,13 @@ void Evaluator::execute_set_block(const ast::SetBlock& node) {
   assign(node.target, text);
 }
 
-void Evaluator::execute_with(const ast::With& node) {
+Evaluator::Flow Evaluator::execute_with(const ast::With& node) {
   Frame* inner = runtime_.arena.make<Frame>(frame_);
   std::vector<Value> values;
   for (const Expr* value : node.values) values.push_back(evaluate(value));
   const FrameScope scope(*this, inner);
   for (size_t i = 0; i < values.size(); ++i) assign(node.targets[i], values[i]);
-  execute(node.body);
+  return execute(node.body);
 }
 
 void Evaluator::execute_call_block(const ast::CallBlock& node) {

@@ -89,7 +89,7 @@ class Evaluator {
   Flow execute(const ast::Stmt* stmt);
   Flow execute_if(const ast::If& node);
   void execute_set_block(const ast::SetBlock& node);
-  void execute_with(const ast::With& node);
+  Flow execute_with(const ast::With& node);
   void execute_call_block(const ast::CallBlock& node);
   void execute_filter_block(const ast::FilterBlock& node);
   Flow run_loop(const ast::For& node, const Value& iterable, Frame* outer, int64_t depth0);

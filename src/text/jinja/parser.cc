@@ -115,7 +115,7 @@ class Parser {
   // Statements.
   Body parse_body(std::initializer_list<std::string_view> ends);
   Body parse_block(std::initializer_list<std::string_view> ends);
-  Body parse_scoped_block(std::string_view end);
+  Body parse_scoped_block(std::string_view end, bool captured);
   const Stmt* parse_statement();
   const Stmt* parse_if(int line);
   const Stmt* parse_for(int line);
@@ -572,12 +572,16 @@ Body Parser::parse_block(std::initializer_list<std::string_view> ends) {
   return parse_body(ends);
 }
 
-// The body of a tag with variables of its own, which an outer {% if %} does not make a branch.
-Body Parser::parse_scoped_block(std::string_view end) {
-  const bool outer = std::exchange(in_branch_, false);
+// The body of a tag with variables of its own, which an outer {% if %} does not make a branch. Where its text
+// is `captured`, no break may leave it.
+Body Parser::parse_scoped_block(std::string_view end, bool captured) {
+  const bool outer_branch = std::exchange(in_branch_, false);
+  const int outer_loops = loops_;
+  if (captured) loops_ = 0;
   const Body body = parse_block({end});
   next();
-  in_branch_ = outer;
+  loops_ = outer_loops;
+  in_branch_ = outer_branch;
   return body;
 }
 
@@ -592,7 +596,7 @@ const Stmt* Parser::parse_statement() {
   if (tag.text == "filter") return parse_filter_block(line);
   if (tag.text == "with") return parse_with(line);
   if (tag.text == "block") return parse_named_block(line);
-  if (tag.text == "generation") return stmt<ast::Scope>(StmtType::kScope, line, parse_scoped_block("endgeneration"));
+  if (tag.text == "generation") return stmt<ast::Scope>(StmtType::kScope, line, parse_scoped_block("endgeneration", false));
   if (tag.text == "do") return stmt<ast::Do>(StmtType::kDo, line, parse_tuple());
   if (tag.text == "break") return parse_loop_control(line, StmtType::kBreak);
   if (tag.text == "continue") return parse_loop_control(line, StmtType::kContinue);
@@ -645,7 +649,7 @@ const Stmt* Parser::parse_set(int line) {
   const Expr* target = parse_target(true);
   if (skip_if(TokenType::kAssign)) return stmt<ast::Set>(StmtType::kSet, line, target, parse_tuple());
   const Expr* filter = is(TokenType::kPipe) ? parse_filters(nullptr, false) : nullptr;
-  return stmt<ast::SetBlock>(StmtType::kSetBlock, line, target, filter, parse_scoped_block("endset"));
+  return stmt<ast::SetBlock>(StmtType::kSetBlock, line, target, filter, parse_scoped_block("endset", true));
 }
 
 std::span<const ast::Parameter> Parser::parse_parameters() {
@@ -667,12 +671,10 @@ std::span<const ast::Parameter> Parser::parse_parameters() {
 // The body of a macro, and which of the special names it reads.
 const ast::Macro* Parser::finish_macro(int line, std::string_view name,
                                        std::span<const ast::Parameter> parameters, std::string_view end) {
-  const int outer_loops = std::exchange(loops_, 0);
   const auto outer_used = std::exchange(used_, {});
-  const Body body = parse_scoped_block(end);
+  const Body body = parse_scoped_block(end, true);
   const auto used = used_;
   used_ = {outer_used.caller || used.caller, outer_used.kwargs || used.kwargs, outer_used.varargs || used.varargs};
-  loops_ = outer_loops;
   return stmt<ast::Macro>(StmtType::kMacro, line, name, symbol(name), parameters, body, used.caller, used.kwargs,
                           used.varargs);
 }
@@ -694,7 +696,7 @@ const Stmt* Parser::parse_call_block(int line) {
 
 const Stmt* Parser::parse_filter_block(int line) {
   const Expr* filter = parse_filters(nullptr, true);
-  return stmt<ast::FilterBlock>(StmtType::kFilterBlock, line, filter, parse_scoped_block("endfilter"));
+  return stmt<ast::FilterBlock>(StmtType::kFilterBlock, line, filter, parse_scoped_block("endfilter", true));
 }
 
 const Stmt* Parser::parse_with(int line) {
@@ -705,7 +707,7 @@ const Stmt* Parser::parse_with(int line) {
     expect(TokenType::kAssign, "'='");
     values.push_back(parse_expression());
   }
-  return stmt<ast::With>(StmtType::kWith, line, arena_.copy(targets), arena_.copy(values), parse_scoped_block("endwith"));
+  return stmt<ast::With>(StmtType::kWith, line, arena_.copy(targets), arena_.copy(values), parse_scoped_block("endwith", false));
 }
 
 // No template extends this one, so a block is its own body.
@@ -713,7 +715,7 @@ const Stmt* Parser::parse_named_block(int line) {
   const std::string_view name = expect(TokenType::kName, "the name of a block").text;
   skip_if_name("scoped");
   skip_if_name("required");
-  const Body body = parse_scoped_block("endblock");
+  const Body body = parse_scoped_block("endblock", false);
   skip_if_name(name);
   return stmt<ast::Scope>(StmtType::kScope, line, body);
 }

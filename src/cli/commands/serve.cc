@@ -1,0 +1,64 @@
+// octavo serve: flags → engine → HTTP server, until a signal has drained it.
+#include "serve/server.h"
+
+#include <cstdio>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "cli/commands/commands.h"
+#include "cli/options.h"
+#include "octavo/engine_client.h"
+
+namespace octavo::cli {
+namespace {
+
+// An address that a client on this machine can use.
+std::string reachable(const std::string& host) {
+  if (host.empty() || host == "0.0.0.0") return "127.0.0.1";
+  if (host == "::") return "[::1]";
+  return host.find(':') == std::string::npos ? host : "[" + host + "]";
+}
+
+void print_ready(const EngineClient& engine, const serve::ServerOptions& options, const std::string& host,
+                 int port, double seconds) {
+  const std::string url = "http://" + reachable(host) + ":" + std::to_string(port);
+  const std::string& name = options.served_model_names.front();
+  const bool chat = engine.text().has_chat_template();
+  const std::string key = options.api_keys.empty() ? "" : " -H \"Authorization: Bearer $OCTAVO_API_KEY\"";
+  const std::string body =
+      chat ? "\"messages\": [{\"role\": \"user\", \"content\": \"Hello!\"}]" : "\"prompt\": \"Once upon a time\"";
+  std::printf("Octavo is ready after %.2f s: %s at %s/v1\n\nTry it:\n"
+              "  curl %s/v1/%s%s -H 'Content-Type: application/json' \\\n"
+              "    -d '{\"model\": \"%s\", %s, \"max_tokens\": 64}'\n",
+              seconds, name.c_str(), url.c_str(), url.c_str(), chat ? "chat/completions" : "completions",
+              key.c_str(), name.c_str(), body.c_str());
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+int serve_command(const Words& args) {
+  const double begin = steady_seconds();
+  ServeOptions options;
+  FlagSet flags = make_serve_flags(options);
+  if (const auto code = parse_or_exit(flags, args, "serve")) return *code;
+  finish_serve_options(options);
+  if (const Status status = apply_log_level(options.source.log_level); !status.ok()) return report(status, kUsage);
+  log_notices(flags);
+
+  auto name = resolve_engine_paths(options.engine, options.source);
+  if (!name.ok()) return report(name.status());
+  if (options.server.served_model_names.empty()) options.server.served_model_names = {*name};
+
+  log_info("serve", "loading " + *name + " from " + options.engine.model.model);
+  auto engine = make_engine(options.engine, [](const std::string& line) { log_info("engine", line); });
+  if (!engine.ok()) return report(engine.status());
+  options.server.on_ready = [&](const std::string& host, int port) {
+    print_ready(**engine, options.server, host, port, steady_seconds() - begin);
+  };
+  const Status status = serve::run_server(**engine, options.server);
+  (*engine)->shutdown(0);
+  return status.ok() ? 0 : report(status);
+}
+
+}  // namespace octavo::cli

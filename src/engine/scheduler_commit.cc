@@ -1,0 +1,116 @@
+// commit(): what a finished step means for its sequences, row by row, and the masks that follow
+// from it.
+#include <algorithm>
+
+#include "base/check.h"
+#include "engine/scheduler_impl.h"
+
+namespace octavo {
+
+std::vector<SequenceEvent> Scheduler::Impl::commit(const StepResult& result) {
+  CHECK(!steps_.empty() && steps_.front().id == result.step);
+  const StepRecord step = std::move(steps_.front());
+  steps_.pop_front();
+  std::vector<SequenceEvent> events = std::exchange(pending_events_, {});
+  if (!result.status.ok()) {
+    fail_step(step, result.status, events);
+    return events;
+  }
+  CHECK(static_cast<int>(result.samples.size()) == step.num_samples);
+  CHECK(static_cast<int>(result.prompt_logprobs.size()) == step.num_prompt_logprobs);
+  for (const StepRow& row : step.rows) commit_row(row, result, events);
+  return events;
+}
+
+void Scheduler::Impl::commit_row(const StepRow& row, const StepResult& result,
+                                 std::vector<SequenceEvent>& events) {
+  SequenceEntry& entry = *row.sequence;
+  --entry.inflight;
+  if (row.sample >= 0) --entry.unread;
+  const bool live = entry.state != SequenceState::kRetired;
+
+  // Log-probabilities of the prompt belong to the request: if this sequence has ended, a sibling
+  // brings them.
+  const RequestGroup* group = find_group(entry.request->key);
+  SequenceEvent event;
+  if (group) event = make_event(live ? entry : *group->live.front());
+  if (row.num_prompt_logprobs > 0 && group) {
+    const auto first = result.prompt_logprobs.begin() + row.prompt_logprobs_begin;
+    event.prompt_logprobs.assign(first, first + row.num_prompt_logprobs);
+    event.prompt_logprobs_first = row.prompt_logprobs_first;
+  }
+  const SampledToken* token = row.sample >= 0 && live ? &result.samples[row.sample] : nullptr;
+  if (token && token->invalid_logits) {
+    event.finish = FinishReason::kError;
+    event.error = "the model's logits are not finite, or nothing was left to choose from";
+    retire(entry);
+  } else if (live) {
+    if (entry.state == SequenceState::kRunning) {
+      entry.num_committed = row.end;
+      cache_.register_prefix(std::span(entry.tokens).first(row.end), entry.request->cache_salt,
+                             entry.blocks);
+    }
+    if (token) commit_token(entry, *token, event);
+  }
+  if (event.has_token || event.finish != FinishReason::kNone || !event.prompt_logprobs.empty()) {
+    events.push_back(std::move(event));
+  }
+  settle(entry);
+}
+
+void Scheduler::Impl::commit_token(SequenceEntry& entry, const SampledToken& token,
+                                   SequenceEvent& event) {
+  entry.tokens.push_back(token.token);
+  ++stats_.generation_tokens;
+  const Ending ending = ending_of(*entry.request, config_, token.token, entry.num_output());
+  event.has_token = true;
+  event.token = token;
+  event.finish = ending.finish;
+  event.stop_token = ending.stop_token;
+  event.hide_token = ending.hide_token;
+  if (ending.finish != FinishReason::kNone) {
+    retire(entry);
+  } else if (entry.masker) {
+    entry.masker->accept(token.token);
+  }
+}
+
+void Scheduler::Impl::fail_step(const StepRecord& step, const Status& status,
+                                std::vector<SequenceEvent>& events) {
+  for (const StepRow& row : step.rows) {
+    SequenceEntry& entry = *row.sequence;
+    --entry.inflight;
+    if (row.sample >= 0) --entry.unread;
+    if (entry.state != SequenceState::kRetired) fail(entry, status.message(), events);
+    // A sibling whose first step is not committed may have borrowed blocks that this step did not
+    // fill.
+    if (const RequestGroup* group = find_group(entry.request->key)) {
+      for (SequenceEntry* sibling : std::vector<SequenceEntry*>(group->live)) {
+        if (!sibling->borrowed || sibling->num_committed > 0) continue;
+        fail(*sibling, status.message(), events);
+        settle(*sibling);
+      }
+    }
+    settle(entry);
+  }
+}
+
+StepMasks Scheduler::Impl::make_masks(const BatchPlan& plan) {
+  StepMasks masks;
+  const size_t words = (static_cast<size_t>(config_.vocab_size) + 31) / 32;
+  for (const PlanSample& sample : plan.samples) {
+    if (!sample.needs_mask) continue;
+    std::vector<uint32_t>& mask = masks.masks.emplace_back(words, 0);
+    const auto it = entries_.find(plan.rows[sample.row].sequence);
+    CHECK(it != entries_.end());
+    // What an ended sequence draws is dropped; it only has to be able to draw.
+    if (it->second->state == SequenceState::kRetired) {
+      std::fill(mask.begin(), mask.end(), ~uint32_t{0});
+    } else {
+      it->second->masker->fill(mask);
+    }
+  }
+  return masks;
+}
+
+}  // namespace octavo

@@ -1,0 +1,25 @@
+#include "serve/server_context.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+
+namespace octavo::serve {
+
+ServerContext::ServerContext(EngineClient& engine_client, const ServerOptions& server_options)
+    : engine(engine_client),
+      options(server_options),
+      model_names(options.served_model_names.empty() ? std::vector<std::string>{engine.model().name}
+                                                     : options.served_model_names),
+      started(unix_seconds()),
+      pool(options.io_threads) {}
+
+Status ServerContext::check_model(const std::string& model) const {
+  if (model.empty() ||
+      std::find(model_names.begin(), model_names.end(), model) != model_names.end()) {
+    return ok_status();
+  }
+  return not_found("The model `" + model + "` does not exist.").with_param("model");
+}
+
+}  // namespace octavo::serve

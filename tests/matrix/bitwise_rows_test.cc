@@ -1,0 +1,222 @@
+// A row's logits do not depend, bit for bit, on its company, on how its prompt was cut, on the prefix cache, on
+// preemption, on asynchronous steps or on the number of threads (docs/architecture.md, "Determinism").
+//
+// Runs octavo-tiny through the public API under many settings and compares the log-probabilities of the whole
+// vocabulary at every position with those of the plainest setting. Every pair of settings occurs in some run;
+// with OCTAVO_LONG_TESTS=1 the whole product is run.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <random>
+#include <sstream>
+#include <thread>
+
+#include "octavo/llm.h"
+#include "octavo/value.h"
+
+namespace octavo {
+namespace {
+
+constexpr int kNewTokens = 12;
+constexpr int kTargets = 4;
+
+enum Company { kAlone, kTogether, kAmongOthers };
+
+struct Setting {
+  int company, chunk, prefix_cache, preempted, async, threads;
+  // Alone in the cache, nothing can be preempted.
+  bool possible() const { return !(preempted && company == kAlone); }
+  std::string name() const {
+    std::ostringstream text;
+    text << (company == kAlone ? "alone" : company == kTogether ? "together" : "among 100 others") << ", chunk " << chunk
+         << (prefix_cache ? ", prefix cache" : "") << (preempted ? ", preempted" : "") << (async ? ", asynchronous" : "")
+         << ", " << threads << " threads";
+    return text.str();
+  }
+};
+
+std::vector<Setting> all_settings() {
+  std::vector<Setting> all;
+  for (int company : {kAlone, kTogether, kAmongOthers}) {
+    for (int chunk : {1, 7, 16, 64, 512}) {
+      for (int bits = 0; bits < 16; ++bits) {
+        Setting s{company, chunk, bits & 1, bits >> 1 & 1, bits >> 2 & 1, 1 + (bits >> 3 & 1)};
+        if (s.possible()) all.push_back(s);
+      }
+    }
+  }
+  return all;
+}
+
+// Greedily picks settings until every pair of factor values that is possible at all has occurred.
+std::vector<Setting> pairwise(const std::vector<Setting>& all) {
+  const auto pairs_of = [](const Setting& s) {
+    const int v[] = {s.company, s.chunk, s.prefix_cache, s.preempted, s.async, s.threads};
+    std::vector<std::array<int, 4>> pairs;
+    for (int i = 0; i < 6; ++i) {
+      for (int j = i + 1; j < 6; ++j) pairs.push_back({i, v[i], j, v[j]});
+    }
+    return pairs;
+  };
+  std::map<std::array<int, 4>, bool> covered;
+  for (const Setting& s : all) {
+    for (const auto& pair : pairs_of(s)) covered[pair] = false;
+  }
+  std::vector<Setting> chosen;
+  while (true) {
+    int best_gain = 0;
+    const Setting* best = nullptr;
+    for (const Setting& s : all) {
+      int gain = 0;
+      for (const auto& pair : pairs_of(s)) gain += !covered[pair];
+      if (gain > best_gain) {
+        best_gain = gain;
+        best = &s;
+      }
+    }
+    if (best == nullptr) return chosen;
+    for (const auto& pair : pairs_of(*best)) covered[pair] = true;
+    chosen.push_back(*best);
+  }
+}
+
+// Text of different lengths, from our own files.
+std::vector<std::vector<TokenId>> target_prompts(const Text& text) {
+  std::ifstream in(std::string(OCTAVO_SOURCE_DIR) + "/models/octavo-tiny/README.md");
+  std::ostringstream content;
+  content << in.rdbuf();
+  std::vector<std::vector<TokenId>> prompts;
+  for (size_t length : {37, 130, 64, 211}) {
+    auto ids = text.encode(content.str().substr(length, 4 * length));
+    EXPECT_TRUE(ids.ok());
+    ids->resize(std::min(ids->size(), length));
+    prompts.push_back(std::move(*ids));
+  }
+  return prompts;
+}
+
+std::vector<std::vector<TokenId>> other_prompts() {
+  std::mt19937 random(7);
+  std::vector<std::vector<TokenId>> prompts;
+  for (int i = 0; i < 100; ++i) {
+    std::vector<TokenId> ids(1 + random() % 40);
+    for (TokenId& id : ids) id = static_cast<TokenId>(random() % 8000);
+    prompts.push_back(std::move(ids));
+  }
+  return prompts;
+}
+
+// One prompt's answer: per token the log-probabilities of all 8,192 tokens.
+using Answer = std::vector<std::vector<float>>;
+
+Answer to_answer(const RequestOutput& output) {
+  Answer answer;
+  for (const TokenLogprobs& position : output.outputs[0].logprobs) {
+    std::vector<float> row(8192, 0.f);
+    for (const Logprob& entry : position.top) row[entry.token] = entry.logprob;
+    answer.push_back(std::move(row));
+  }
+  return answer;
+}
+
+SamplingParams watched() {
+  SamplingParams p;
+  p.temperature = 0;
+  p.max_tokens = kNewTokens;
+  p.ignore_eos = true;
+  p.logprobs = -1;
+  return p;
+}
+
+EngineOptions options_for(const Setting& s, const std::string& dtype) {
+  EngineOptions o;
+  o.model.model = std::string(OCTAVO_SOURCE_DIR) + "/models/octavo-tiny";
+  o.model.dtype = dtype;
+  o.max_logprobs = -1;
+  o.scheduler.max_num_seqs = 128;
+  o.scheduler.max_num_batched_tokens = 512;
+  o.scheduler.long_prefill_token_threshold = s.chunk;
+  o.scheduler.async_scheduling = s.async != 0;
+  o.cache.enable_prefix_caching = s.prefix_cache != 0;
+  o.device.threads = s.threads;
+  // Room for the longest sequence and little more: company then means preemption. A block of 16 tokens holds
+  // 8 layers x 2 heads x 64 x (k, v).
+  const int64_t block_bytes = 16 * 8 * 2 * 64 * 2 * (dtype == "float32" ? 4 : 2);
+  o.cache.kv_cache_memory_bytes = (s.preempted ? 26 : 2000) * block_bytes;
+  if (s.preempted) o.model.max_model_len = 256;
+  return o;
+}
+
+std::vector<Answer> run(const Setting& s, const std::string& dtype) {
+  auto llm = LLM::create(options_for(s, dtype));
+  EXPECT_TRUE(llm.ok()) << llm.status().to_string();
+  if (!llm.ok()) return {};
+  const auto targets = target_prompts((*llm)->engine().text());
+  std::vector<Answer> answers;
+  const int rounds = s.prefix_cache ? 2 : 1;  // the second round reads what the first one cached
+  for (int round = 0; round < rounds; ++round) {
+    answers.clear();
+    if (s.company == kAlone) {
+      for (const auto& prompt : targets) {
+        auto out = (*llm)->generate_ids({prompt}, watched());
+        EXPECT_TRUE(out.ok());
+        answers.push_back(to_answer(out->at(0)));
+      }
+      continue;
+    }
+    std::vector<std::vector<TokenId>> others;
+    if (s.company == kAmongOthers) others = other_prompts();
+    // The others run beside the targets from another thread, without log-probabilities.
+    std::thread beside([&] {
+      SamplingParams p;
+      p.max_tokens = 2 * kNewTokens;
+      p.ignore_eos = true;
+      p.seed = 3;
+      EXPECT_TRUE((*llm)->generate_ids(others, p).ok());
+    });
+    auto out = (*llm)->generate_ids(targets, watched());
+    beside.join();
+    EXPECT_TRUE(out.ok());
+    for (const RequestOutput& output : *out) answers.push_back(to_answer(output));
+  }
+  const EngineStats stats = (*llm)->engine().stats();
+  if (s.preempted) {
+    EXPECT_GT(stats.num_preemptions, 0) << "the setting was meant to preempt";
+  } else if (s.prefix_cache) {
+    EXPECT_GT(stats.prefix_cache_hits, 0) << "the setting was meant to read cached prefixes";
+  }
+  return answers;
+}
+
+class BitwiseRows : public testing::TestWithParam<const char*> {};
+
+TEST_P(BitwiseRows, LogitsAreEqualBitForBitUnderEverySetting) {
+  const std::string dtype = GetParam();
+  const Setting plain{kAlone, 512, 0, 0, 0, 1};
+  const std::vector<Answer> expected = run(plain, dtype);
+  ASSERT_EQ(expected.size(), static_cast<size_t>(kTargets));
+  const bool whole = std::getenv("OCTAVO_LONG_TESTS") != nullptr;
+  const std::vector<Setting> settings = whole ? all_settings() : pairwise(all_settings());
+  for (const Setting& setting : settings) {
+    SCOPED_TRACE(setting.name());
+    const std::vector<Answer> got = run(setting, dtype);
+    ASSERT_EQ(got.size(), expected.size());
+    for (size_t i = 0; i < got.size(); ++i) {
+      ASSERT_EQ(got[i].size(), static_cast<size_t>(kNewTokens));
+      for (size_t t = 0; t < got[i].size(); ++t) {
+        ASSERT_EQ(std::memcmp(got[i][t].data(), expected[i][t].data(), 8192 * sizeof(float)), 0)
+            << "prompt " << i << ", token " << t;
+      }
+    }
+  }
+  std::printf("%zu settings compared in %s\n", settings.size(), dtype.c_str());
+}
+
+INSTANTIATE_TEST_SUITE_P(Dtypes, BitwiseRows, testing::Values("bfloat16", "float32"));
+
+}  // namespace
+}  // namespace octavo
