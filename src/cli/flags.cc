@@ -122,7 +122,8 @@ void FlagSet::number(std::string name, double* target, Range range, std::string 
   custom(std::move(name), "X", trimmed(*target), std::move(help),
          [target, range](const std::string& v) -> Status {
            ASSIGN_OR_RETURN(const double value, parse_number(v));
-           if (!std::isinf(value) || range.high < 1e18) RETURN_IF_ERROR(check_range(value, range));
+           const bool endless = value > 0 && std::isinf(value) && range.high >= 1e18;
+           if (!endless) RETURN_IF_ERROR(check_range(value, range));
            *target = value;
            return {};
          });

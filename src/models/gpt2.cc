@@ -1,5 +1,5 @@
-// GPT-2: learned positions, LayerNorm, biases everywhere, a GELU MLP, weights stored transposed (Conv1D) and a
-// head tied to the embedding.
+// GPT-2: learned positions, LayerNorm, biases everywhere, a GELU MLP, weights stored transposed
+// (Conv1D) and a head tied to the embedding.
 #include <vector>
 
 #include "models/families.h"
@@ -77,7 +77,8 @@ class Gpt2Model : public Model {
       const std::string layer = prefix + "h." + std::to_string(i) + ".";
       const Block& b = blocks_[i];
       b.norm1.for_each_parameter(layer + "ln_1.", visit_both);
-      for (const Linear* l : {&b.qkv, &b.output, &b.up, &b.down}) l->for_each_parameter(layer, visit_both);
+      for (const Linear* l : {&b.qkv, &b.output, &b.up, &b.down})
+        l->for_each_parameter(layer, visit_both);
       b.norm2.for_each_parameter(layer + "ln_2.", visit_both);
     }
     norm_.for_each_parameter(prefix + "ln_f.", visit_both);
@@ -93,12 +94,14 @@ class Gpt2Model : public Model {
 
 }  // namespace
 
-StatusOr<std::unique_ptr<Model>> make_gpt2(const ModelConfig& config, DType dtype, Backend& backend) {
+StatusOr<std::unique_ptr<Model>> make_gpt2(const ModelConfig& config, DType dtype,
+                                           Backend& backend) {
   Activation act = Activation::kGeluTanh;
   if (config.hidden_act == "gelu") {
     act = Activation::kGelu;
   } else if (config.hidden_act != "gelu_new" && config.hidden_act != "gelu_pytorch_tanh") {
-    return unimplemented("GPT2LMHeadModel: activation '" + config.hidden_act + "' is not supported");
+    return unimplemented("GPT2LMHeadModel: activation '" + config.hidden_act +
+                         "' is not supported");
   }
   if (config.num_kv_heads != config.num_heads ||
       config.num_heads * config.head_dim != config.hidden_size) {

@@ -1,5 +1,6 @@
-// The Llama-shaped family: pre-norm blocks of grouped-query attention with rotary positions and a SwiGLU MLP.
-// Llama, Mistral, Qwen2 and Qwen3 differ in biases, in norms of q and k, and in the sliding window.
+// The Llama-shaped family: pre-norm blocks of grouped-query attention with rotary positions and a
+// SwiGLU MLP. Llama, Mistral, Qwen2 and Qwen3 differ in biases, in norms of q and k, and in the
+// sliding window.
 #include <vector>
 
 #include "base/status_macros.h"
@@ -49,16 +50,21 @@ struct Block {
   Linear gate_up;
   Linear down;
 
-  Block(const ModelConfig& c, const Variant& v, int layer, const Rope& rope, DType dtype, Backend& b)
+  Block(const ModelConfig& c, const Variant& v, int layer, const Rope& rope, DType dtype,
+        Backend& b)
       : input_norm(b, c.hidden_size, c.norm_eps),
         qkv(b, dtype, c.hidden_size,
             {{"q_proj", int64_t{c.num_heads} * c.head_dim},
              {"k_proj", int64_t{c.num_kv_heads} * c.head_dim},
              {"v_proj", int64_t{c.num_kv_heads} * c.head_dim}},
             {.bias = v.qkv_bias}),
-        attention(b, {.num_heads = c.num_heads, .num_kv_heads = c.num_kv_heads,
-                      .head_dim = c.head_dim, .layer = layer, .rope = &rope,
-                      .qk_norm = v.qk_norm, .norm_eps = c.norm_eps}),
+        attention(b, {.num_heads = c.num_heads,
+                      .num_kv_heads = c.num_kv_heads,
+                      .head_dim = c.head_dim,
+                      .layer = layer,
+                      .rope = &rope,
+                      .qk_norm = v.qk_norm,
+                      .norm_eps = c.norm_eps}),
         output(b, dtype, int64_t{c.num_heads} * c.head_dim, {{"o_proj", c.hidden_size}},
                {.bias = v.output_bias}),
         post_norm(b, c.hidden_size, c.norm_eps),
@@ -75,13 +81,16 @@ class LlamaModel : public Model {
         rope_(b, c.rope, c.head_dim, c.max_position),
         embed_(b, dtype, c.vocab_size, c.hidden_size),
         norm_(b, c.hidden_size, c.norm_eps),
-        head_(c.tie_word_embeddings ? LmHead(embed_) : LmHead(b, dtype, c.vocab_size, c.hidden_size)) {
+        head_(c.tie_word_embeddings ? LmHead(embed_)
+                                    : LmHead(b, dtype, c.vocab_size, c.hidden_size)) {
     for (int i = 0; i < c.num_layers; ++i) blocks_.emplace_back(c, v, i, rope_, dtype, b);
   }
 
   std::vector<KvCacheSpec> kv_groups() const override {
-    return {{.num_layers = config_.num_layers, .num_kv_heads = config_.num_kv_heads,
-             .head_dim = config_.head_dim, .window = config_.sliding_window}};
+    return {{.num_layers = config_.num_layers,
+             .num_kv_heads = config_.num_kv_heads,
+             .head_dim = config_.head_dim,
+             .window = config_.sliding_window}};
   }
 
   Tensor forward(ForwardContext& ctx) override {
@@ -123,7 +132,8 @@ class LlamaModel : public Model {
 
 }  // namespace
 
-StatusOr<std::unique_ptr<Model>> make_llama(const ModelConfig& config, DType dtype, Backend& backend) {
+StatusOr<std::unique_ptr<Model>> make_llama(const ModelConfig& config, DType dtype,
+                                            Backend& backend) {
   ASSIGN_OR_RETURN(const Variant variant, variant_of(config));
   return std::unique_ptr<Model>(new LlamaModel(config, variant, dtype, backend));
 }

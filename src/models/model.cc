@@ -38,15 +38,32 @@ constexpr Family kFamilies[] = {
 };
 
 // Settings under which our arithmetic is the model's; anything else is refused.
-constexpr std::string_view kMustBeAbsent[] = {
-    "quantization_config", "compression_config", "vision_config",  "audio_config",
-    "text_config",         "attention_chunk_size", "kv_lora_rank", "q_lora_rank",
-    "attn_logit_softcapping", "final_logit_softcapping", "attn_logit_softcap", "logit_softcapping",
-    "query_pre_attn_scalar", "cross_attention_layers", "no_rope_layers", "layers_block_type",
-    "encoder_layers"};
-constexpr std::string_view kMustBeFalse[] = {
-    "is_encoder_decoder", "add_cross_attention", "alibi", "use_alibi", "parallel_attn",
-    "use_parallel_residual", "scale_attn_by_inverse_layer_idx", "use_qk_norm", "scale_embedding"};
+constexpr std::string_view kMustBeAbsent[] = {"quantization_config",
+                                              "compression_config",
+                                              "vision_config",
+                                              "audio_config",
+                                              "text_config",
+                                              "attention_chunk_size",
+                                              "kv_lora_rank",
+                                              "q_lora_rank",
+                                              "attn_logit_softcapping",
+                                              "final_logit_softcapping",
+                                              "attn_logit_softcap",
+                                              "logit_softcapping",
+                                              "query_pre_attn_scalar",
+                                              "cross_attention_layers",
+                                              "no_rope_layers",
+                                              "layers_block_type",
+                                              "encoder_layers"};
+constexpr std::string_view kMustBeFalse[] = {"is_encoder_decoder",
+                                             "add_cross_attention",
+                                             "alibi",
+                                             "use_alibi",
+                                             "parallel_attn",
+                                             "use_parallel_residual",
+                                             "scale_attn_by_inverse_layer_idx",
+                                             "use_qk_norm",
+                                             "scale_embedding"};
 constexpr std::string_view kMustBeZero[] = {"num_local_experts", "num_experts", "n_routed_experts",
                                             "moe_num_experts", "num_nextn_predict_layers"};
 constexpr std::string_view kMustBeOne[] = {
@@ -56,8 +73,8 @@ constexpr std::string_view kMustBeOne[] = {
 Status unsupported(const ModelConfig& config, std::string_view key, const Value& value) {
   std::string text = to_json(value);
   if (text.size() > 60) text = text.substr(0, 57) + "...";
-  return unimplemented(config.architecture + ": config.json sets " + std::string(key) + " to " + text +
-                       ", which Octavo does not support");
+  return unimplemented(config.architecture + ": config.json sets " + std::string(key) + " to " +
+                       text + ", which Octavo does not support");
 }
 
 bool is_number(const Value& value, double wanted) {
@@ -126,7 +143,8 @@ Status check_common_features(const ModelConfig& config) {
   return check_rope(config);
 }
 
-StatusOr<std::unique_ptr<Model>> make_model(const ModelConfig& config, DType dtype, Backend& backend) {
+StatusOr<std::unique_ptr<Model>> make_model(const ModelConfig& config, DType dtype,
+                                            Backend& backend) {
   const Family* family = find_family(config.architecture);
   if (family == nullptr) {
     return unimplemented("architecture '" + config.architecture +

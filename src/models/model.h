@@ -1,5 +1,5 @@
-// Model: a family's declaration. It knows its layers, its parameters' names and how they connect; it does not
-// know devices, batching, sharding or quantisation. Built and run on the worker thread.
+// Model: a family's declaration. It knows its layers, its parameters' names and how they connect;
+// it does not know devices, batching, sharding or quantisation. Built and run on the worker thread.
 #pragma once
 
 #include <memory>
@@ -26,9 +26,10 @@ class Model {
   virtual void for_each_parameter(const ParameterVisitor& visit) = 0;
 };
 
-// Builds the model of config.architecture with weights of dtype `dtype`, not yet filled. Refuses an unknown
-// architecture, and any setting of the config that the family does not implement, by name.
-StatusOr<std::unique_ptr<Model>> make_model(const ModelConfig& config, DType dtype, Backend& backend);
+// Builds the model of config.architecture with weights of dtype `dtype`, not yet filled. Refuses an
+// unknown architecture, and any setting of the config that the family does not implement, by name.
+StatusOr<std::unique_ptr<Model>> make_model(const ModelConfig& config, DType dtype,
+                                            Backend& backend);
 // Names that make_model knows.
 std::vector<std::string> known_architectures();
 

@@ -1,5 +1,5 @@
-// Reads config.json and generation_config.json. The files come from anywhere, so every number is bounded
-// before it sizes anything, and each refusal names the file and the field.
+// Reads config.json and generation_config.json. The files come from anywhere, so every number is
+// bounded before it sizes anything, and each refusal names the file and the field.
 #include "models/model_config.h"
 
 #include <algorithm>
@@ -36,7 +36,8 @@ class Fields {
   }
   bool has(std::string_view key) const { return root_.find(key) != nullptr; }
 
-  int integer(Keys keys, int64_t low, int64_t high, std::optional<int64_t> fallback = std::nullopt) {
+  int integer(Keys keys, int64_t low, int64_t high,
+              std::optional<int64_t> fallback = std::nullopt) {
     const Value* v = find(keys);
     if (v == nullptr) {
       if (!fallback) fail(std::string(*keys.begin()) + " is missing");
@@ -62,7 +63,8 @@ class Fields {
     if (!v->is_number() || !(v->as_double() >= low && v->as_double() <= high)) {
       std::ostringstream range;
       range << low << " to " << high;
-      fail(std::string(*keys.begin()) + " must be a number from " + range.str() + ", not " + shown(*v));
+      fail(std::string(*keys.begin()) + " must be a number from " + range.str() + ", not " +
+           shown(*v));
       return low;
     }
     return v->as_double();
@@ -110,7 +112,8 @@ StatusOr<std::string> parse_architecture(const Fields& f) {
   const Value* list = f.find({"architectures"});
   if (list == nullptr || !list->is_list() || list->as_list().empty() ||
       !list->as_list()[0].is_string()) {
-    return invalid_argument(f.file() + ": architectures must be a list that names the model's class");
+    return invalid_argument(f.file() +
+                            ": architectures must be a list that names the model's class");
   }
   return list->as_list()[0].as_string();
 }
@@ -154,7 +157,8 @@ Status parse_sliding_window(Fields& f, const Family& family, ModelConfig& c) {
     if (!f.boolean("use_sliding_window", false)) window = 0;
     const int first = f.integer({"max_window_layers"}, 0, 1 << 20, 28);
     if (window > 0 && types == nullptr && first > 0) {
-      if (first < c.num_layers) return mixed("a sliding window in some layers only (max_window_layers)");
+      if (first < c.num_layers)
+        return mixed("a sliding window in some layers only (max_window_layers)");
       window = 0;
     }
   }
@@ -167,9 +171,11 @@ Status parse_sliding_window(Fields& f, const Family& family, ModelConfig& c) {
       if (other != kind) return mixed("a mixture of layer_types");
     }
     const bool sliding = kind == Value("sliding_attention");
-    if (!sliding && kind != Value("full_attention")) return mixed("layer_types " + Fields::shown(kind));
+    if (!sliding && kind != Value("full_attention"))
+      return mixed("layer_types " + Fields::shown(kind));
     // Where the family's own code does not read layer_types, the two must agree.
-    if (sliding && window == 0) return mixed("layer_types sliding_attention without a sliding_window");
+    if (sliding && window == 0)
+      return mixed("layer_types sliding_attention without a sliding_window");
     if (!sliding && window > 0 && !switched) {
       return mixed("sliding_window with layer_types full_attention");
     }
@@ -184,9 +190,11 @@ void add_eos(Fields& f, ModelConfig& c) {
   const Value* v = f.find({"eos_token_id"});
   if (v == nullptr) return;
   for (const Value& id : v->is_list() ? v->as_list() : Value::List{*v}) {
-    if (!id.is_int()) return f.fail("eos_token_id must be an integer or a list of them, not " + Fields::shown(*v));
+    if (!id.is_int())
+      return f.fail("eos_token_id must be an integer or a list of them, not " + Fields::shown(*v));
     if (id.as_int() < 0 || id.as_int() >= c.vocab_size) {
-      log_warning("model", f.file() + ": eos_token_id " + Fields::shown(id) + " is outside the vocabulary");
+      log_warning("model",
+                  f.file() + ": eos_token_id " + Fields::shown(id) + " is outside the vocabulary");
       continue;
     }
     const auto token = static_cast<TokenId>(id.as_int());
@@ -216,18 +224,20 @@ Status parse_dimensions(Fields& f, const Family& family, ModelConfig& c) {
   } else {
     c.intermediate_size = f.integer(inner, 1, 1 << 20);
   }
-  const int64_t derived = std::max(1, family.head_dim ? family.head_dim : c.hidden_size / c.num_heads);
+  const int64_t derived =
+      std::max(1, family.head_dim ? family.head_dim : c.hidden_size / c.num_heads);
   c.head_dim = f.integer({"head_dim"}, 1, 1024, derived);
   RETURN_IF_ERROR(f.status());
   if (!family.head_dim && f.find({"head_dim"}) == nullptr && c.hidden_size % c.num_heads != 0) {
-    f.fail("hidden_size " + std::to_string(c.hidden_size) + " is not a multiple of num_attention_heads " +
-           std::to_string(c.num_heads));
+    f.fail("hidden_size " + std::to_string(c.hidden_size) +
+           " is not a multiple of num_attention_heads " + std::to_string(c.num_heads));
   }
   if (c.num_heads % c.num_kv_heads != 0) {
     f.fail("num_attention_heads " + std::to_string(c.num_heads) +
            " is not a multiple of num_key_value_heads " + std::to_string(c.num_kv_heads));
   }
-  if (family.rope && c.head_dim % 2 != 0) f.fail("head_dim must be even, not " + std::to_string(c.head_dim));
+  if (family.rope && c.head_dim % 2 != 0)
+    f.fail("head_dim must be even, not " + std::to_string(c.head_dim));
   const int64_t hidden = c.hidden_size;
   const int64_t layer = hidden * c.head_dim * (2 * c.num_heads + 2 * c.num_kv_heads) +
                         3 * hidden * c.intermediate_size;
@@ -244,8 +254,8 @@ Status parse_main(Fields& f, ModelConfig& c) {
   ASSIGN_OR_RETURN(c.architecture, parse_architecture(f));
   const Family* family = find_family(c.architecture);
   if (family == nullptr) {
-    return unimplemented("architecture '" + c.architecture + "' is not supported; supported: " +
-                         supported_architectures());
+    return unimplemented("architecture '" + c.architecture +
+                         "' is not supported; supported: " + supported_architectures());
   }
   RETURN_IF_ERROR(parse_dimensions(f, *family, c));
   c.tie_word_embeddings = f.boolean("tie_word_embeddings", family->tied);
@@ -268,7 +278,8 @@ Status parse_main(Fields& f, ModelConfig& c) {
 Status parse_generation(Fields& f, ModelConfig& c) {
   SamplingParams& s = c.default_sampling;
   const int64_t most = std::numeric_limits<int>::max();
-  s.repetition_penalty = static_cast<float>(f.number({"repetition_penalty"}, 1e-6, 1e6, s.repetition_penalty));
+  s.repetition_penalty =
+      static_cast<float>(f.number({"repetition_penalty"}, 1e-6, 1e6, s.repetition_penalty));
   s.temperature = static_cast<float>(f.number({"temperature"}, 0, 2, s.temperature));
   s.top_k = f.integer({"top_k"}, -1, most, s.top_k);
   s.top_p = static_cast<float>(f.number({"top_p"}, 1e-6, 1, s.top_p));
@@ -280,7 +291,8 @@ Status parse_generation(Fields& f, ModelConfig& c) {
 }
 
 StatusOr<ModelConfig> parse(const std::string& config_json, const std::string& config_file,
-                            const std::string& generation_json, const std::string& generation_file) {
+                            const std::string& generation_json,
+                            const std::string& generation_file) {
   ModelConfig config;
   ASSIGN_OR_RETURN(config.raw, parse_object(config_json, config_file));
   Fields fields(config.raw, config_file);
@@ -322,7 +334,8 @@ StatusOr<ModelConfig> read_model_config(const std::filesystem::path& directory,
   std::filesystem::path generation_path;
   if (generation_config != "vllm") {
     const bool own = generation_config == "auto" || generation_config.empty();
-    generation_path = (own ? directory : std::filesystem::path(generation_config)) / "generation_config.json";
+    generation_path =
+        (own ? directory : std::filesystem::path(generation_config)) / "generation_config.json";
     if (std::filesystem::exists(generation_path, error)) {
       ASSIGN_OR_RETURN(generation, read_text(generation_path));
     } else if (!own) {
@@ -332,7 +345,8 @@ StatusOr<ModelConfig> read_model_config(const std::filesystem::path& directory,
   return parse(config, config_path.string(), generation, generation_path.string());
 }
 
-StatusOr<ModelConfig> parse_model_config(const std::string& config_json, const std::string& generation_json) {
+StatusOr<ModelConfig> parse_model_config(const std::string& config_json,
+                                         const std::string& generation_json) {
   return parse(config_json, "config.json", generation_json, "generation_config.json");
 }
 

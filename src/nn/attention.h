@@ -1,5 +1,6 @@
-// Attention over the paged KV cache: from the fused projection of queries, keys and values to the heads'
-// outputs. Rotation, the optional norms of q and k, and the write into the cache are one op. Worker thread.
+// Attention over the paged KV cache: from the fused projection of queries, keys and values to the
+// heads' outputs. Rotation, the optional norms of q and k, and the write into the cache are one op.
+// Worker thread.
 #pragma once
 
 #include <optional>
@@ -14,10 +15,10 @@ struct AttentionOptions {
   int num_heads = 0;
   int num_kv_heads = 0;
   int head_dim = 0;
-  int layer = 0;                // within its cache group
-  int group = 0;                // cache group
-  const Rope* rope = nullptr;   // outlives the module; null: positions are not rotated in
-  bool qk_norm = false;         // RMS norm of each head of q and k (Qwen3)
+  int layer = 0;               // within its cache group
+  int group = 0;               // cache group
+  const Rope* rope = nullptr;  // outlives the module; null: positions are not rotated in
+  bool qk_norm = false;        // RMS norm of each head of q and k (Qwen3)
   double norm_eps = 1e-6;
 };
 
@@ -25,8 +26,8 @@ class Attention {
  public:
   Attention(Backend& backend, const AttentionOptions& options);
 
-  // qkv [T, (heads + 2 kv_heads) * head_dim] to [T, heads * head_dim]. The scale is head_dim^-1/2; the sliding
-  // window, if any, is the cache group's.
+  // qkv [T, (heads + 2 kv_heads) * head_dim] to [T, heads * head_dim]. The scale is head_dim^-1/2;
+  // the sliding window, if any, is the cache group's.
   StepTensor operator()(ForwardContext& ctx, const Tensor& qkv) const;
   void for_each_parameter(const std::string& prefix, const ParameterVisitor& visit) const;
 

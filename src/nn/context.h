@@ -1,9 +1,10 @@
-// ForwardContext: all that a model sees of the world while it runs one step: a backend, the batch's metadata
-// and the KV caches. A model never sees the scheduler or who owns a block. Worker thread.
+// ForwardContext: all that a model sees of the world while it runs one step: a backend, the batch's
+// metadata and the KV caches. A model never sees the scheduler or who owns a block. Worker thread.
 //
-// Every module returns its result as a StepTensor, whose memory goes back to the step when the handle goes:
-// in `x = down(ctx, gate_up(ctx, norm(ctx, x)), x)` each intermediate is free for the next layer, so a step
-// needs the memory of one layer, not of all. The ops of a step run in order, so reuse needs no waiting.
+// Every module returns its result as a StepTensor, whose memory goes back to the step when the
+// handle goes: in `x = down(ctx, gate_up(ctx, norm(ctx, x)), x)` each intermediate is free for the
+// next layer, so a step needs the memory of one layer, not of all. The ops of a step run in order,
+// so reuse needs no waiting.
 #pragma once
 
 #include <utility>
@@ -15,17 +16,18 @@ namespace octavo {
 
 // One step's rows as the device reads them. Built by ModelRunner from a BatchPlan.
 struct Batch {
-  Tensor tokens;                       // [T] int32, resolved
-  Tensor positions;                    // [T] int32
-  std::vector<AttentionBatch> groups;  // one per cache group; row_begin, kv_len, positions are shared
-  Tensor logit_rows;                   // [L] int32: tokens whose logits are wanted
+  Tensor tokens;     // [T] int32, resolved
+  Tensor positions;  // [T] int32
+  std::vector<AttentionBatch>
+      groups;         // one per cache group; row_begin, kv_len, positions are shared
+  Tensor logit_rows;  // [L] int32: tokens whose logits are wanted
   int num_tokens() const { return static_cast<int>(tokens.dim(0)); }
 };
 
 struct ForwardContext;
 
-// Owns one activation until it goes out of scope. Keep it with `auto`: a `Tensor` made from a temporary
-// would outlive its memory. Must not outlive the context.
+// Owns one activation until it goes out of scope. Keep it with `auto`: a `Tensor` made from a
+// temporary would outlive its memory. Must not outlive the context.
 class StepTensor {
  public:
   StepTensor() = default;
@@ -66,7 +68,8 @@ struct ForwardContext {
     const int64_t count = shape.count();
     auto best = free_blocks.end();
     for (auto it = free_blocks.begin(); it != free_blocks.end(); ++it) {
-      if (it->count() >= count && (best == free_blocks.end() || it->count() < best->count())) best = it;
+      if (it->count() >= count && (best == free_blocks.end() || it->count() < best->count()))
+        best = it;
     }
     Tensor block;
     if (best == free_blocks.end()) {

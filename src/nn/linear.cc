@@ -1,5 +1,5 @@
-// Linear, Embedding, LmHead: see the header. The work is in naming parameters and cutting a fused weight into
-// the checkpoint's tensors; the arithmetic is the backend's.
+// Linear, Embedding, LmHead: see the header. The work is in naming parameters and cutting a fused
+// weight into the checkpoint's tensors; the arithmetic is the backend's.
 #include "nn/linear.h"
 
 namespace octavo {
@@ -20,7 +20,8 @@ Linear::Linear(Backend& backend, DType dtype, int64_t in_features, std::vector<P
     : parts_(std::move(parts)), options_(options) {
   int64_t out_features = 0;
   for (const Part& part : parts_) {
-    if (out_features % kConcurrentRows != 0 && !load_mutex_) load_mutex_ = std::make_unique<std::mutex>();
+    if (out_features % kConcurrentRows != 0 && !load_mutex_)
+      load_mutex_ = std::make_unique<std::mutex>();
     out_features += part.rows;
   }
   weight_ = backend.make_linear_weight({.out_features = out_features,
@@ -69,8 +70,8 @@ void Linear::for_each_parameter(const std::string& prefix, const ParameterVisito
     if (bias_) {
       visit({.name = prefix + part.name + ".bias",
              .shape = {part.rows},
-             .load_rows = [bias = bias_.get(), first](int64_t row,
-                                                      const Tensor& src) { bias->load(first + row, src); },
+             .load_rows = [bias = bias_.get(), first](
+                              int64_t row, const Tensor& src) { bias->load(first + row, src); },
              .constant = true,
              .fill = 0});
     }
@@ -101,8 +102,7 @@ LmHead::LmHead(Backend& backend, DType dtype, int64_t vocab, int64_t hidden)
           {.out_features = vocab, .in_features = hidden, .dtype = dtype})) {}
 
 Tensor LmHead::operator()(ForwardContext& ctx, const Tensor& hidden) const {
-  Tensor out =
-      ctx.backend->allocate(DType::kF32, {hidden.dim(0), weight_->spec().out_features});
+  Tensor out = ctx.backend->allocate(DType::kF32, {hidden.dim(0), weight_->spec().out_features});
   ctx.backend->linear({.x = hidden, .weight = weight_.get(), .out = out});
   return out;
 }

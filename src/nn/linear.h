@@ -1,5 +1,6 @@
-// Linear, Embedding and LmHead: the modules that own large matrices. Each makes its weight in the backend's
-// layout when it is built, and fills it through the parameters that it lists. Worker thread.
+// Linear, Embedding and LmHead: the modules that own large matrices. Each makes its weight in the
+// backend's layout when it is built, and fills it through the parameters that it lists. Worker
+// thread.
 #pragma once
 
 #include <memory>
@@ -18,8 +19,9 @@ struct LinearOptions {
   bool transposed = false;                    // the checkpoint holds [in, out] (GPT-2's Conv1D)
 };
 
-// y = act(x W^T + b) + residual, W [out, in]. W may be fused from several tensors of the checkpoint, whose rows
-// follow each other: {{"q_proj", 4096}, {"k_proj", 1024}, {"v_proj", 1024}} is one matrix product.
+// y = act(x W^T + b) + residual, W [out, in]. W may be fused from several tensors of the
+// checkpoint, whose rows follow each other: {{"q_proj", 4096}, {"k_proj", 1024}, {"v_proj", 1024}}
+// is one matrix product.
 class Linear {
  public:
   struct Part {
@@ -51,7 +53,8 @@ class Embedding {
  public:
   Embedding(Backend& backend, DType dtype, int64_t entries, int64_t hidden);
 
-  // The vectors of the batch's tokens, [T, hidden], plus those of its positions if a table is given.
+  // The vectors of the batch's tokens, [T, hidden], plus those of its positions if a table is
+  // given.
   StepTensor operator()(ForwardContext& ctx, const Embedding* positions = nullptr) const;
   // `name` is the table's: "model.embed_tokens.weight".
   void for_each_parameter(const std::string& name, const ParameterVisitor& visit) const;
@@ -67,7 +70,8 @@ class LmHead {
   LmHead(Backend& backend, DType dtype, int64_t vocab, int64_t hidden);
   explicit LmHead(const Embedding& tied) : weight_(tied.weight()), tied_(true) {}
 
-  // Logits of each row of hidden [R, hidden]: [R, vocab] float32, valid until the next begin_step().
+  // Logits of each row of hidden [R, hidden]: [R, vocab] float32, valid until the next
+  // begin_step().
   Tensor operator()(ForwardContext& ctx, const Tensor& hidden) const;
   // Visits nothing when tied.
   void for_each_parameter(const std::string& name, const ParameterVisitor& visit) const;

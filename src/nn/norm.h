@@ -1,4 +1,5 @@
-// RmsNorm and LayerNorm over the last dimension: one float32 vector or two, and an epsilon. Worker thread.
+// RmsNorm and LayerNorm over the last dimension: one float32 vector or two, and an epsilon. Worker
+// thread.
 #pragma once
 
 #include <memory>

@@ -1,5 +1,5 @@
-// Parameter: one tensor of a checkpoint and where it goes. The loader, dummy weights, live updates and export
-// all walk the same list, and write in place at fixed addresses.
+// Parameter: one tensor of a checkpoint and where it goes. The loader, dummy weights, live updates
+// and export all walk the same list, and write in place at fixed addresses.
 #pragma once
 
 #include <cstdint>
@@ -12,15 +12,18 @@
 namespace octavo {
 
 struct Parameter {
-  std::string name;   // in the checkpoint: "model.layers.0.self_attn.q_proj.weight"
-  Shape shape;        // in the checkpoint; anything else is an error
-  // Writes rows [first_row, first_row + src.dim(0)) of dimension 0. `src` is in host memory, of any float
-  // dtype. Disjoint rows may be written from several threads at once, cut at multiples of 64 rows.
+  std::string name;  // in the checkpoint: "model.layers.0.self_attn.q_proj.weight"
+  Shape shape;       // in the checkpoint; anything else is an error
+  // Writes rows [first_row, first_row + src.dim(0)) of dimension 0. `src` is in host memory, of any
+  // float dtype. Disjoint rows may be written from several threads at once, cut at multiples of 64
+  // rows.
   std::function<void(int64_t first_row, const Tensor& src)> load_rows;
   bool optional = false;  // may be missing from the checkpoint (a bias that a config only implies)
-  bool constant = false;  // norm weights and biases: dummy weights fill 1 and 0 instead of noise; see fill
-  float fill = 0;         // value of a constant under --load-format dummy, and of a missing optional tensor
-  std::string alias;      // another name that checkpoints use; empty: none
+  bool constant =
+      false;  // norm weights and biases: dummy weights fill 1 and 0 instead of noise; see fill
+  float fill =
+      0;  // value of a constant under --load-format dummy, and of a missing optional tensor
+  std::string alias;  // another name that checkpoints use; empty: none
 };
 
 using ParameterVisitor = std::function<void(const Parameter&)>;

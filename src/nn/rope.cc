@@ -8,7 +8,8 @@
 namespace octavo {
 namespace {
 
-// Llama 3.1: long wavelengths are stretched by `factor`, short ones kept, those between interpolated.
+// Llama 3.1: long wavelengths are stretched by `factor`, short ones kept, those between
+// interpolated.
 float scale_llama3(const RopeConfig& config, float frequency) {
   const auto context = static_cast<float>(config.original_max_position);
   const auto factor = static_cast<float>(config.factor);

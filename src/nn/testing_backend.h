@@ -1,5 +1,6 @@
-// TestingBackend: every op as its header in ops/ states it, in plain loops over float32, without layout, SIMD or
-// threads. For tests of modules, models and loading; a second opinion beside the CPU backend. One thread.
+// TestingBackend: every op as its header in ops/ states it, in plain loops over float32, without
+// layout, SIMD or threads. For tests of modules, models and loading; a second opinion beside the
+// CPU backend. One thread.
 #pragma once
 
 #include <algorithm>
@@ -53,7 +54,8 @@ class TestingVector : public VectorWeight {
   }
   void load(int64_t first, const Tensor& src) override {
     CHECK(first >= 0 && first + src.count() <= tensor_.count());
-    for (int64_t i = 0; i < src.count(); ++i) values_[static_cast<size_t>(first + i)] = read_float(src, i);
+    for (int64_t i = 0; i < src.count(); ++i)
+      values_[static_cast<size_t>(first + i)] = read_float(src, i);
   }
   const Tensor& tensor() const override { return tensor_; }
 
@@ -76,8 +78,9 @@ class TestingKvCache : public KvCache {
   }
   const float* at(int layer, int64_t slot, int head, int which) const {
     const int64_t slots = int64_t{spec_.num_blocks} * spec_.block_size;
-    return values_.data() + ((((which * spec_.num_layers + layer) * slots + slot) * spec_.num_kv_heads + head) *
-                             spec_.head_dim);
+    return values_.data() +
+           ((((which * spec_.num_layers + layer) * slots + slot) * spec_.num_kv_heads + head) *
+            spec_.head_dim);
   }
 
  private:
@@ -106,7 +109,8 @@ class TestingBackend : public Backend {
     return std::make_unique<TestingKvCache>(spec);
   }
   size_t kv_block_bytes(const KvCacheSpec& s) const override {
-    return static_cast<size_t>(2 * s.num_layers * s.block_size * s.num_kv_heads * s.head_dim) * sizeof(float);
+    return static_cast<size_t>(2 * s.num_layers * s.block_size * s.num_kv_heads * s.head_dim) *
+           sizeof(float);
   }
   std::unique_ptr<Sampler> make_sampler(const SamplerSpec&) override { return nullptr; }
 
@@ -135,9 +139,11 @@ class TestingBackend : public Backend {
     const int64_t hidden = a.out.dim(1);
     for (int64_t t = 0; t < a.out.dim(0); ++t) {
       float* out = a.out.as<float>() + t * hidden;
-      std::copy_n(static_cast<const TestingLinearWeight*>(a.table)->row(a.tokens.as<int32_t>()[t]), hidden, out);
+      std::copy_n(static_cast<const TestingLinearWeight*>(a.table)->row(a.tokens.as<int32_t>()[t]),
+                  hidden, out);
       if (a.position_table == nullptr) continue;
-      const float* p = static_cast<const TestingLinearWeight*>(a.position_table)->row(a.positions.as<int32_t>()[t]);
+      const float* p = static_cast<const TestingLinearWeight*>(a.position_table)
+                           ->row(a.positions.as<int32_t>()[t]);
       for (int64_t i = 0; i < hidden; ++i) out[i] += p[i];
     }
   }
@@ -151,7 +157,8 @@ class TestingBackend : public Backend {
 
   void rms_norm(const RmsNormArgs& a) override {
     for (int64_t t = 0; t < a.x.dim(0); ++t) {
-      normalise(a.x.as<float>() + t * a.x.dim(1), a.x.dim(1), *a.weight, a.eps, a.out.as<float>() + t * a.x.dim(1));
+      normalise(a.x.as<float>() + t * a.x.dim(1), a.x.dim(1), *a.weight, a.eps,
+                a.out.as<float>() + t * a.x.dim(1));
     }
   }
 
@@ -163,9 +170,9 @@ class TestingBackend : public Backend {
       for (int64_t i = 0; i < n; ++i) mean += x[i] / static_cast<double>(n);
       for (int64_t i = 0; i < n; ++i) var += (x[i] - mean) * (x[i] - mean) / static_cast<double>(n);
       for (int64_t i = 0; i < n; ++i) {
-        a.out.as<float>()[t * n + i] =
-            static_cast<float>((x[i] - mean) / std::sqrt(var + a.eps)) * a.weight->tensor().as<float>()[i] +
-            a.bias->tensor().as<float>()[i];
+        a.out.as<float>()[t * n + i] = static_cast<float>((x[i] - mean) / std::sqrt(var + a.eps)) *
+                                           a.weight->tensor().as<float>()[i] +
+                                       a.bias->tensor().as<float>()[i];
       }
     }
   }
@@ -184,8 +191,9 @@ class TestingBackend : public Backend {
           if (norm) normalise(head.data(), d, *norm, a.norm_eps, head.data());
           rotate(a, a.batch->positions.as<int32_t>()[t], head.data());
         }
-        float* to = h < hq ? a.q_out.as<float>() + t * a.q_out.dim(1) + h * d
-                           : const_cast<float*>(cache.at(a.layer, slot, (h - hq) % hkv, (h - hq) / hkv));
+        float* to =
+            h < hq ? a.q_out.as<float>() + t * a.q_out.dim(1) + h * d
+                   : const_cast<float*>(cache.at(a.layer, slot, (h - hq) % hkv, (h - hq) / hkv));
         std::copy_n(head.data(), d, to);
       }
     }
@@ -201,7 +209,8 @@ class TestingBackend : public Backend {
         const int first = s.window > 0 ? std::max(0, p - s.window + 1) : 0;
         std::vector<int64_t> slots;
         for (int j = first; j <= p; ++j) {
-          const int block = b.block_table.as<int32_t>()[r * b.block_table.dim(1) + j / s.block_size];
+          const int block =
+              b.block_table.as<int32_t>()[r * b.block_table.dim(1) + j / s.block_size];
           CHECK(block >= 0);
           slots.push_back(int64_t{block} * s.block_size + j % s.block_size);
         }
@@ -214,16 +223,20 @@ class TestingBackend : public Backend {
   static float activate(Activation act, const std::vector<float>& y, int64_t n) {
     const float v = y[static_cast<size_t>(n)];
     switch (act) {
-      case Activation::kNone: return v;
-      case Activation::kGelu: return 0.5f * v * (1 + std::erf(v * 0.70710678f));
+      case Activation::kNone:
+        return v;
+      case Activation::kGelu:
+        return 0.5f * v * (1 + std::erf(v * 0.70710678f));
       case Activation::kGeluTanh:
         return 0.5f * v * (1 + std::tanh(0.79788456f * (v + 0.044715f * v * v * v)));
-      case Activation::kSwiGlu: return v / (1 + std::exp(-v)) * y[static_cast<size_t>(n) + y.size() / 2];
+      case Activation::kSwiGlu:
+        return v / (1 + std::exp(-v)) * y[static_cast<size_t>(n) + y.size() / 2];
     }
     return v;
   }
 
-  static void normalise(const float* x, int64_t n, const VectorWeight& weight, float eps, float* out) {
+  static void normalise(const float* x, int64_t n, const VectorWeight& weight, float eps,
+                        float* out) {
     double squares = 0;
     for (int64_t i = 0; i < n; ++i) squares += static_cast<double>(x[i]) * x[i];
     const auto scale = static_cast<float>(1 / std::sqrt(squares / static_cast<double>(n) + eps));
@@ -257,7 +270,8 @@ class TestingBackend : public Backend {
     float* out = a.out.as<float>() + t * a.out.dim(1) + h * d;
     for (int i = 0; i < d; ++i) {
       double v = 0;
-      for (size_t j = 0; j < slots.size(); ++j) v += scores[j] / sum * cache.at(a.layer, slots[j], kv, 1)[i];
+      for (size_t j = 0; j < slots.size(); ++j)
+        v += scores[j] / sum * cache.at(a.layer, slots[j], kv, 1)[i];
       out[i] = static_cast<float>(v);
     }
   }

@@ -39,4 +39,9 @@ class ChatTemplate {
   std::unique_ptr<Impl> impl_;
 };
 
+// What transformers does before it renders: the reasoning of a message, given as `reasoning_content`,
+// `thinking` or `reasoning` (the first that is there), is copied to `reasoning_content`, and to `thinking` if
+// the message has none.
+void copy_reasoning(Value::List& messages);
+
 }  // namespace octavo::text

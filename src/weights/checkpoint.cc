@@ -43,8 +43,8 @@ Status Checkpoint::add_file(const std::filesystem::path& path) {
   for (const SafetensorsEntry& entry : file->entries()) {
     const auto [it, added] = tensors_.try_emplace(entry.name, CheckpointTensor{file.get(), &entry});
     if (!added) {
-      return data_loss("tensor '" + entry.name + "' is in both " + it->second.file->path() + " and " +
-                       file->path());
+      return data_loss("tensor '" + entry.name + "' is in both " + it->second.file->path() +
+                       " and " + file->path());
     }
   }
   files_.push_back(std::move(file));
@@ -56,7 +56,8 @@ Status Checkpoint::add_shards(const std::filesystem::path& index) {
   auto parsed = parse_json(text);
   if (!parsed.ok()) return data_loss(index.string() + ": " + parsed.status().message());
   const Value* map = parsed->find("weight_map");
-  if (map == nullptr || !map->is_dict()) return data_loss(index.string() + ": it has no weight_map");
+  if (map == nullptr || !map->is_dict())
+    return data_loss(index.string() + ": it has no weight_map");
   std::set<std::string> shards;
   for (const auto& [name, shard] : map->as_dict()) {
     if (!shard.is_string() || !is_plain_name(shard.as_string())) {
@@ -91,8 +92,9 @@ StatusOr<Checkpoint> Checkpoint::open(const std::filesystem::path& directory) {
     return checkpoint;
   }
   const std::string where = directory.string();
-  return not_found(where + ": no weights: neither model.safetensors nor model.safetensors.index.json "
-                           "(other formats are not supported)");
+  return not_found(where +
+                   ": no weights: neither model.safetensors nor model.safetensors.index.json "
+                   "(other formats are not supported)");
 }
 
 }  // namespace octavo

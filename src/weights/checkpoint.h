@@ -1,5 +1,5 @@
-// Checkpoint: the tensors of a model directory by name, whether they lie in one safetensors file or in the
-// shards that an index names. Used by the loader; immutable once open.
+// Checkpoint: the tensors of a model directory by name, whether they lie in one safetensors file or
+// in the shards that an index names. Used by the loader; immutable once open.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,8 @@ struct CheckpointTensor {
 
 class Checkpoint {
  public:
-  // Opens model.safetensors, or else every shard of model.safetensors.index.json. An index may name only
-  // files of its own directory, and each must hold what the index says.
+  // Opens model.safetensors, or else every shard of model.safetensors.index.json. An index may name
+  // only files of its own directory, and each must hold what the index says.
   static StatusOr<Checkpoint> open(const std::filesystem::path& directory);
 
   const CheckpointTensor* find(const std::string& name) const {

@@ -1,5 +1,6 @@
-// A float is not finite when all bits of its exponent are set: when its magnitude, read as an integer, is at
-// least that of infinity. So one maximum over integers decides, in a loop that compilers vectorise.
+// A float is not finite when all bits of its exponent are set: when its magnitude, read as an
+// integer, is at least that of infinity. So one maximum over integers decides, in a loop that
+// compilers vectorise.
 #include "weights/finite.h"
 
 #include <algorithm>

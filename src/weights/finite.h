@@ -1,4 +1,5 @@
-// all_finite: whether no value of a float tensor is a NaN or an infinity. Reads memory once, at its speed.
+// all_finite: whether no value of a float tensor is a NaN or an infinity. Reads memory once, at its
+// speed.
 #pragma once
 
 #include "tensor/tensor.h"

@@ -1,8 +1,10 @@
-// Filling a model. A checkpoint is matched with the model's parameters by name first, so that every mistake is
-// reported before any weight is written; then the matched tensors are cut into chunks of rows, and threads
-// take chunks in the order of the file: check for NaN, hand to the parameter, drop the file's pages.
+// Filling a model. A checkpoint is matched with the model's parameters by name first, so that every
+// mistake is reported before any weight is written; then the matched tensors are cut into chunks of
+// rows, and threads take chunks in the order of the file: check for NaN, hand to the parameter,
+// drop the file's pages.
 //
-// Memory: a chunk a thread is all of the file that is ever mapped, so a load peaks at the weights themselves.
+// Memory: a chunk a thread is all of the file that is ever mapped, so a load peaks at the weights
+// themselves.
 #include "weights/loader.h"
 
 #include <algorithm>
@@ -23,8 +25,8 @@
 namespace octavo {
 namespace {
 
-// Rows are cut at multiples of 64 (Parameter's promise); a chunk stays in a core's second-level cache between
-// the check and the packing.
+// Rows are cut at multiples of 64 (Parameter's promise); a chunk stays in a core's second-level
+// cache between the check and the packing.
 constexpr int64_t kRowBlock = 64;
 constexpr int64_t kChunkBytes = 1 << 20;
 
@@ -46,7 +48,8 @@ Shape with_rows(const Shape& shape, int64_t rows) {
   return s;
 }
 
-void append_chunks(std::vector<Chunk>& chunks, size_t parameter, const Shape& shape, size_t element) {
+void append_chunks(std::vector<Chunk>& chunks, size_t parameter, const Shape& shape,
+                   size_t element) {
   if (shape.count() == 0) return;
   const int64_t row_bytes = columns_of(shape) * static_cast<int64_t>(element);
   const int64_t step = std::max(kRowBlock, kChunkBytes / row_bytes / kRowBlock * kRowBlock);
@@ -55,8 +58,8 @@ void append_chunks(std::vector<Chunk>& chunks, size_t parameter, const Shape& sh
   }
 }
 
-// Runs work(0 … count - 1) on `threads` threads, in about that order. Of several failures the one with the
-// lowest index is returned, so that the message does not depend on the threads.
+// Runs work(0 … count - 1) on `threads` threads, in about that order. Of several failures the one
+// with the lowest index is returned, so that the message does not depend on the threads.
 Status run_parallel(size_t count, int threads, const std::function<Status(size_t)>& work) {
   std::atomic<size_t> next{0};
   std::atomic<bool> failed{false};
@@ -83,7 +86,8 @@ Status run_parallel(size_t count, int threads, const std::function<Status(size_t
     }
   };
   std::vector<std::thread> others;
-  const size_t wanted = std::min<size_t>(static_cast<size_t>(std::max(threads, 1)), std::max<size_t>(count, 1));
+  const size_t wanted =
+      std::min<size_t>(static_cast<size_t>(std::max(threads, 1)), std::max<size_t>(count, 1));
   for (size_t i = 1; i < wanted; ++i) others.emplace_back(worker);
   worker();
   for (std::thread& t : others) t.join();
@@ -107,7 +111,8 @@ bool is_harmless_extra(std::string_view name) {
 std::string name_some(const std::vector<std::string>& names) {
   constexpr size_t kNamed = 5;
   std::string text;
-  for (size_t i = 0; i < std::min(names.size(), kNamed); ++i) text += (i ? ", '" : "'") + names[i] + "'";
+  for (size_t i = 0; i < std::min(names.size(), kNamed); ++i)
+    text += (i ? ", '" : "'") + names[i] + "'";
   if (names.size() > kNamed) text += " and " + std::to_string(names.size() - kNamed) + " more";
   return text;
 }
@@ -116,12 +121,15 @@ Status check_tensor(const Parameter& p, const CheckpointTensor& t) {
   const SafetensorsEntry& e = *t.entry;
   const std::string where = t.file->path() + ": tensor '" + e.name + "'";
   bool same = static_cast<int>(e.dims.size()) == p.shape.rank();
-  for (int i = 0; same && i < p.shape.rank(); ++i) same = e.dims[static_cast<size_t>(i)] == p.shape[i];
+  for (int i = 0; same && i < p.shape.rank(); ++i)
+    same = e.dims[static_cast<size_t>(i)] == p.shape[i];
   if (!same) {
-    return data_loss(where + " has shape " + e.shape_text() + ", but config.json makes it " + p.shape.to_string());
+    return data_loss(where + " has shape " + e.shape_text() + ", but config.json makes it " +
+                     p.shape.to_string());
   }
   if (e.dtype != DType::kF32 && e.dtype != DType::kBF16 && e.dtype != DType::kF16) {
-    return unimplemented(where + " has dtype " + e.dtype_name + "; supported are F32, BF16 and F16");
+    return unimplemented(where + " has dtype " + e.dtype_name +
+                         "; supported are F32, BF16 and F16");
   }
   return ok_status();
 }
@@ -146,7 +154,8 @@ StatusOr<std::vector<const CheckpointTensor*>> match(const std::vector<Parameter
   const std::string& where = checkpoint.name();
   std::string wrong;
   if (!missing.empty()) wrong = "missing " + name_some(missing);
-  if (!extra.empty()) wrong += (wrong.empty() ? "" : "; ") + ("not part of this model: " + name_some(extra));
+  if (!extra.empty())
+    wrong += (wrong.empty() ? "" : "; ") + ("not part of this model: " + name_some(extra));
   for (size_t i = 0; i < parameters.size(); ++i) {
     if (matched[i] != nullptr) RETURN_IF_ERROR(check_tensor(parameters[i], *matched[i]));
   }
@@ -169,7 +178,8 @@ Status load_chunk(const Parameter& p, const CheckpointTensor& t, const Chunk& ch
   }
   const Tensor src{const_cast<std::byte*>(bytes), dtype, with_rows(p.shape, chunk.rows)};
   if (!all_finite(src)) {
-    return data_loss(t.file->path() + ": tensor '" + t.entry->name + "' holds a value that is not finite");
+    return data_loss(t.file->path() + ": tensor '" + t.entry->name +
+                     "' holds a value that is not finite");
   }
   p.load_rows(chunk.first_row, src);
   t.file->drop(begin, end);
@@ -194,7 +204,8 @@ uint64_t mix(uint64_t x) {  // SplitMix64 (Steele et al., OOPSLA'14)
   return x ^ (x >> 31);
 }
 
-// Elements [first, first + out.size()) of a parameter's noise; two to a 64-bit draw. REQUIRES: first even.
+// Elements [first, first + out.size()) of a parameter's noise; two to a 64-bit draw. REQUIRES:
+// first even.
 void fill_noise(uint64_t key, uint64_t first, std::vector<float>& out) {
   const auto to_float = [](uint32_t bits) {
     return (static_cast<float>(static_cast<int32_t>(bits >> 8)) * 0x1p-23f - 1.0f) * 1e-3f;
@@ -208,11 +219,13 @@ void fill_noise(uint64_t key, uint64_t first, std::vector<float>& out) {
 
 }  // namespace
 
-StatusOr<LoadReport> load_safetensors(const std::filesystem::path& directory, Model& model, int threads) {
+StatusOr<LoadReport> load_safetensors(const std::filesystem::path& directory, Model& model,
+                                      int threads) {
   const double start = steady_seconds();
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(directory));
   const std::vector<Parameter> parameters = parameters_of(model);
-  ASSIGN_OR_RETURN(const std::vector<const CheckpointTensor*> matched, match(parameters, checkpoint));
+  ASSIGN_OR_RETURN(const std::vector<const CheckpointTensor*> matched,
+                   match(parameters, checkpoint));
 
   LoadReport report{.file_bytes = static_cast<int64_t>(checkpoint.bytes())};
   std::vector<Chunk> chunks;

@@ -1,5 +1,6 @@
-// safetensors headers and files: see the header. The format's own rules (github.com/huggingface/safetensors):
-// the header is at most 100 MB, begins with '{', names are unique, and the byte ranges tile the data exactly.
+// safetensors headers and files: see the header. The format's own rules
+// (github.com/huggingface/safetensors): the header is at most 100 MB, begins with '{', names are
+// unique, and the byte ranges tile the data exactly.
 #include "weights/safetensors.h"
 
 #include <fcntl.h>
@@ -27,15 +28,17 @@ struct FormatDType {
   unsigned bytes;
 };
 constexpr FormatDType kFormats[] = {
-    {"F32", 4}, {"BF16", 2}, {"F16", 2}, {"F64", 8}, {"I64", 8}, {"I32", 4},     {"I16", 2},
-    {"I8", 1},  {"U64", 8},  {"U32", 4}, {"U16", 2}, {"U8", 1},  {"BOOL", 1},    {"F8_E4M3", 1},
-    {"C64", 8}, {"F8_E5M2", 1}, {"F8_E8M0", 1}};
+    {"F32", 4},  {"BF16", 2},    {"F16", 2}, {"F64", 8},     {"I64", 8},    {"I32", 4},
+    {"I16", 2},  {"I8", 1},      {"U64", 8}, {"U32", 4},     {"U16", 2},    {"U8", 1},
+    {"BOOL", 1}, {"F8_E4M3", 1}, {"C64", 8}, {"F8_E5M2", 1}, {"F8_E8M0", 1}};
 
-Status bad(const std::string& file, const std::string& what) { return data_loss(file + ": " + what); }
+Status bad(const std::string& file, const std::string& what) {
+  return data_loss(file + ": " + what);
+}
 
-// Keys written in a JSON text that is known to be valid. parse_json merges duplicates, which in a header
-// would let one name stand for two tensors. The first key that occurs twice in the outermost object is
-// left in `twice`.
+// Keys written in a JSON text that is known to be valid. parse_json merges duplicates, which in a
+// header would let one name stand for two tensors. The first key that occurs twice in the outermost
+// object is left in `twice`.
 size_t count_keys(std::string_view json, std::string& twice) {
   std::set<std::string_view> seen;
   size_t keys = 0;
@@ -78,14 +81,18 @@ std::optional<uint64_t> bytes_of(uint64_t element, const std::vector<int64_t>& d
   uint64_t bytes = element;
   if (std::find(dims.begin(), dims.end(), 0) != dims.end()) return 0;
   for (int64_t d : dims) {
-    if (__builtin_mul_overflow(bytes, static_cast<uint64_t>(d), &bytes) || bytes >> 63) return std::nullopt;
+    if (__builtin_mul_overflow(bytes, static_cast<uint64_t>(d), &bytes) || bytes >> 63)
+      return std::nullopt;
   }
   return bytes;
 }
 
-StatusOr<SafetensorsEntry> parse_entry(const std::string& name, const Value& fields, uint64_t data_begin,
-                                       uint64_t data_bytes, const std::string& file) {
-  const auto fail = [&](const std::string& what) { return bad(file, "tensor '" + name + "': " + what); };
+StatusOr<SafetensorsEntry> parse_entry(const std::string& name, const Value& fields,
+                                       uint64_t data_begin, uint64_t data_bytes,
+                                       const std::string& file) {
+  const auto fail = [&](const std::string& what) {
+    return bad(file, "tensor '" + name + "': " + what);
+  };
   SafetensorsEntry entry{.name = name};
   const Value* dtype = fields.find("dtype");
   const Value* shape = fields.find("shape");
@@ -96,8 +103,9 @@ StatusOr<SafetensorsEntry> parse_entry(const std::string& name, const Value& fie
     return fail("data_offsets is missing or not two numbers");
   }
   entry.dtype_name = dtype->as_string();
-  const auto* format = std::find_if(std::begin(kFormats), std::end(kFormats),
-                                    [&](const FormatDType& f) { return f.name == entry.dtype_name; });
+  const auto* format =
+      std::find_if(std::begin(kFormats), std::end(kFormats),
+                   [&](const FormatDType& f) { return f.name == entry.dtype_name; });
   if (format == std::end(kFormats)) return fail("unknown dtype '" + entry.dtype_name + "'");
   if (auto known = parse_dtype(entry.dtype_name); known.ok()) entry.dtype = *known;
   for (const Value& d : shape->as_list()) {
@@ -107,10 +115,12 @@ StatusOr<SafetensorsEntry> parse_entry(const std::string& name, const Value& fie
   }
   const auto begin = as_size(offsets->as_list()[0]);
   const auto end = as_size(offsets->as_list()[1]);
-  if (!begin || !end || *begin > *end) return fail("data_offsets " + to_json(*offsets) + " are no range");
+  if (!begin || !end || *begin > *end)
+    return fail("data_offsets " + to_json(*offsets) + " are no range");
   if (*end > data_bytes) {
-    return fail("data_offsets " + to_json(*offsets) + " reach beyond the end of the file, which holds " +
-                std::to_string(data_bytes) + " bytes of data; the file may be cut short");
+    return fail("data_offsets " + to_json(*offsets) +
+                " reach beyond the end of the file, which holds " + std::to_string(data_bytes) +
+                " bytes of data; the file may be cut short");
   }
   const auto bytes = bytes_of(format->bytes, entry.dims);
   if (!bytes || *bytes != *end - *begin) {
@@ -123,8 +133,8 @@ StatusOr<SafetensorsEntry> parse_entry(const std::string& name, const Value& fie
 }
 
 // The ranges must follow each other without overlap or hole, to the end of the file.
-Status check_tiling(const std::vector<SafetensorsEntry>& entries, uint64_t data_begin, uint64_t file_bytes,
-                    const std::string& file) {
+Status check_tiling(const std::vector<SafetensorsEntry>& entries, uint64_t data_begin,
+                    uint64_t file_bytes, const std::string& file) {
   std::vector<const SafetensorsEntry*> order;
   for (const SafetensorsEntry& e : entries) order.push_back(&e);
   std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
@@ -137,7 +147,8 @@ Status check_tiling(const std::vector<SafetensorsEntry>& entries, uint64_t data_
       return bad(file, "tensors '" + order[i - 1]->name + "' and '" + e.name + "' overlap");
     }
     if (e.begin > at) {
-      return bad(file, std::to_string(e.begin - at) + " bytes before tensor '" + e.name + "' belong to no tensor");
+      return bad(file, std::to_string(e.begin - at) + " bytes before tensor '" + e.name +
+                           "' belong to no tensor");
     }
     at = e.end;
   }
@@ -155,20 +166,23 @@ std::string SafetensorsEntry::shape_text() const {
   return text + "]";
 }
 
-StatusOr<std::vector<SafetensorsEntry>> parse_safetensors_header(std::string_view start, uint64_t file_bytes,
+StatusOr<std::vector<SafetensorsEntry>> parse_safetensors_header(std::string_view start,
+                                                                 uint64_t file_bytes,
                                                                  const std::string& file) {
   if (file_bytes < kPrefix || start.size() < kPrefix) {
     return bad(file, "no safetensors file: it has only " + std::to_string(file_bytes) + " bytes");
   }
   uint64_t length = 0;
-  for (unsigned i = 0; i < kPrefix; ++i) length |= uint64_t{static_cast<unsigned char>(start[i])} << (8 * i);
+  for (unsigned i = 0; i < kPrefix; ++i)
+    length |= uint64_t{static_cast<unsigned char>(start[i])} << (8 * i);
   if (length > kMaxHeader) {
-    return bad(file, "no safetensors file, or a damaged one: its header would have " + std::to_string(length) +
-                         " bytes, more than the format's 100 MB");
+    return bad(file, "no safetensors file, or a damaged one: its header would have " +
+                         std::to_string(length) + " bytes, more than the format's 100 MB");
   }
   if (length > file_bytes - kPrefix || length > start.size() - kPrefix) {
-    return bad(file, "the header of " + std::to_string(length) + " bytes reaches beyond the end of the file; "
-                     "the file may be cut short");
+    return bad(file, "the header of " + std::to_string(length) +
+                         " bytes reaches beyond the end of the file; "
+                         "the file may be cut short");
   }
   const std::string_view json = start.substr(kPrefix, length);
   if (json.empty() || json.front() != '{') return bad(file, "the header is no JSON object");
@@ -177,7 +191,8 @@ StatusOr<std::vector<SafetensorsEntry>> parse_safetensors_header(std::string_vie
   if (!parsed->is_dict()) return bad(file, "the header is no JSON object");
   std::string twice;
   if (count_keys(json, twice) != count_keys(*parsed)) {
-    return bad(file, twice.empty() ? "the header holds a name twice" : "tensor '" + twice + "' occurs twice");
+    return bad(file, twice.empty() ? "the header holds a name twice"
+                                   : "tensor '" + twice + "' occurs twice");
   }
   const uint64_t data_begin = kPrefix + length;
   std::vector<SafetensorsEntry> entries;
@@ -192,7 +207,8 @@ StatusOr<std::vector<SafetensorsEntry>> parse_safetensors_header(std::string_vie
   return entries;
 }
 
-StatusOr<std::unique_ptr<SafetensorsFile>> SafetensorsFile::open(const std::filesystem::path& path) {
+StatusOr<std::unique_ptr<SafetensorsFile>> SafetensorsFile::open(
+    const std::filesystem::path& path) {
   const std::string name = path.string();
   const int fd = ::open(name.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return not_found("cannot open " + name + ": " + std::strerror(errno));
@@ -206,14 +222,18 @@ StatusOr<std::unique_ptr<SafetensorsFile>> SafetensorsFile::open(const std::file
   const int map_error = errno;
   close(fd);
   if (bytes == 0) return bad(name, "the file is empty");
-  if (map == MAP_FAILED) return resource_exhausted("cannot map " + name + ": " + std::strerror(map_error));
-  std::unique_ptr<SafetensorsFile> file(new SafetensorsFile(name, static_cast<std::byte*>(map), bytes));
+  if (map == MAP_FAILED)
+    return resource_exhausted("cannot map " + name + ": " + std::strerror(map_error));
+  std::unique_ptr<SafetensorsFile> file(
+      new SafetensorsFile(name, static_cast<std::byte*>(map), bytes));
   const std::string_view all(static_cast<const char*>(map), bytes);
   ASSIGN_OR_RETURN(file->entries_, parse_safetensors_header(all, bytes, name));
   return file;
 }
 
-SafetensorsFile::~SafetensorsFile() { munmap(map_, bytes_); }
+SafetensorsFile::~SafetensorsFile() {
+  munmap(map_, bytes_);
+}
 
 void SafetensorsFile::prefetch(uint64_t begin, uint64_t end) const {
 #ifdef MADV_POPULATE_READ

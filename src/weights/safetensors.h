@@ -1,6 +1,7 @@
-// safetensors: 8 bytes of header length (little-endian), a JSON header that maps names to dtype, shape and a
-// byte range, then the data. A file is untrusted: everything is checked before any byte of data is touched,
-// and every failure names the file and the tensor. Immutable once open; any thread.
+// safetensors: 8 bytes of header length (little-endian), a JSON header that maps names to dtype,
+// shape and a byte range, then the data. A file is untrusted: everything is checked before any byte
+// of data is touched, and every failure names the file and the tensor. Immutable once open; any
+// thread.
 #pragma once
 
 #include <cstddef>
@@ -20,18 +21,20 @@ namespace octavo {
 // What the header says of one tensor.
 struct SafetensorsEntry {
   std::string name;
-  std::string dtype_name;      // "BF16"
-  std::optional<DType> dtype;  // none: a format that we do not load (such a tensor may still be ignorable)
+  std::string dtype_name;  // "BF16"
+  std::optional<DType>
+      dtype;  // none: a format that we do not load (such a tensor may still be ignorable)
   std::vector<int64_t> dims;
-  uint64_t begin = 0;          // byte range in the file
+  uint64_t begin = 0;  // byte range in the file
   uint64_t end = 0;
 
   std::string shape_text() const;  // "[2, 3]"
 };
 
-// Reads the header of a file of `file_bytes` bytes; `start` holds the file's first bytes, at least the whole
-// header or else all there is. `file` names the file in errors.
-StatusOr<std::vector<SafetensorsEntry>> parse_safetensors_header(std::string_view start, uint64_t file_bytes,
+// Reads the header of a file of `file_bytes` bytes; `start` holds the file's first bytes, at least
+// the whole header or else all there is. `file` names the file in errors.
+StatusOr<std::vector<SafetensorsEntry>> parse_safetensors_header(std::string_view start,
+                                                                 uint64_t file_bytes,
                                                                  const std::string& file);
 
 class SafetensorsFile {
@@ -48,7 +51,8 @@ class SafetensorsFile {
 
   // Maps the pages of a byte range in one call, which is cheaper than a fault for every few.
   void prefetch(uint64_t begin, uint64_t end) const;
-  // Takes the pages of a byte range out of the process; they stay in the page cache and come back if read.
+  // Takes the pages of a byte range out of the process; they stay in the page cache and come back
+  // if read.
   void drop(uint64_t begin, uint64_t end) const;
 
  private:

@@ -1,0 +1,51 @@
+// The passes over a row of logits of one instruction set, as the sampler sees them: plain structs and pointers
+// only (rules in vec.h).
+#pragma once
+
+#include <stdint.h>
+
+namespace octavo::cpu {
+
+struct RowMaximum {
+  float value = 0;
+  int index = -1;        // the lowest of equals; -1: no element above -inf
+  bool invalid = false;  // a NaN or +inf was seen
+};
+
+// argmax_i( x[i] * inverse_temperature + g(i) ) over the i with x[i] * inverse_temperature >= threshold.
+struct DrawArgs {
+  const float* x = nullptr;
+  int size = 0;
+  float inverse_temperature = 1;
+  float threshold = 0;
+  uint64_t seed = 0;
+  uint32_t position = 0;
+  float (*noise)(uint32_t word) = nullptr;  // gumbel_noise of ops/philox.h, compiled for every machine
+};
+
+struct SamplerKernels {
+  RowMaximum (*maximum)(const float* x, int size);
+  // sum_i exp(x[i] - maximum), in an order that depends on size only.
+  float (*sum_exp)(const float* x, int size, float maximum);
+  int (*count_greater)(const float* x, int size, float value);
+  // Writes the indices of x > value (or >= value), ascending, and returns how many.
+  int (*find_greater)(const float* x, int size, float value, int32_t* found);
+  int (*find_at_least)(const float* x, int size, float value, int32_t* found);
+  void (*scale)(float* x, int size, float factor);
+  // out[i] = x[i] where bit i of the mask is set, else -inf.
+  void (*mask)(const float* x, const uint32_t* mask, int size, float* out);
+  // The winner's index is -1 when nothing above -inf is left.
+  RowMaximum (*draw)(const DrawArgs& args);
+};
+
+namespace portable {
+extern const SamplerKernels kSamplerKernels;
+}
+namespace avx2 {
+extern const SamplerKernels kSamplerKernels;
+}
+namespace avx512 {
+extern const SamplerKernels kSamplerKernels;
+}
+
+}  // namespace octavo::cpu

@@ -1,0 +1,61 @@
+#include "text/chat_template.h"
+
+#include <new>
+#include <utility>
+
+#include "text/jinja/error.h"
+#include "text/jinja/evaluator.h"
+#include "text/jinja/parser.h"
+
+namespace octavo::text {
+
+std::string_view to_string(TemplateErrorKind kind) {
+  static constexpr std::string_view kNames[] = {"none", "syntax", "undefined", "raised", "security", "python", "limit"};
+  return kNames[static_cast<int>(kind)];
+}
+
+struct ChatTemplate::Impl {
+  std::unique_ptr<const jinja::Template> parsed;
+};
+
+ChatTemplate::ChatTemplate(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ChatTemplate::~ChatTemplate() = default;
+
+StatusOr<std::shared_ptr<const ChatTemplate>> ChatTemplate::parse(std::string source) {
+  try {
+    auto impl = std::make_unique<Impl>(jinja::parse(source));
+    return std::shared_ptr<const ChatTemplate>(new ChatTemplate(std::move(impl)));
+  } catch (const jinja::TemplateError& error) {
+    return invalid_argument("chat template: " + error.message);
+  } catch (const std::bad_alloc&) {
+    return resource_exhausted("chat template: out of memory");
+  }
+}
+
+RenderResult ChatTemplate::render(const Value::Dict& variables, int64_t now) const {
+  try {
+    jinja::Runtime runtime(jinja::Limits(), now);
+    jinja::Evaluator evaluator(*impl_->parsed, runtime);
+    return {evaluator.render(variables)};
+  } catch (const jinja::TemplateError& error) {
+    return {{}, error.kind, error.message};
+  } catch (const std::bad_alloc&) {
+    return {{}, TemplateErrorKind::kLimit, "out of memory"};
+  }
+}
+
+void copy_reasoning(Value::List& messages) {
+  for (Value& message : messages) {
+    if (!message.is_dict()) continue;
+    for (const std::string_view name : {"reasoning_content", "thinking", "reasoning"}) {
+      const Value* found = message.find(name);
+      if (found == nullptr || found->is_null()) continue;
+      const Value reasoning = *found;
+      message.set("reasoning_content", reasoning);
+      if (message.find("thinking") == nullptr) message.set("thinking", reasoning);
+      break;
+    }
+  }
+}
+
+}  // namespace octavo::text
