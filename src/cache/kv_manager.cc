@@ -100,6 +100,9 @@ KvManager::~KvManager() = default;
 int KvManager::block_size() const {
   return impl_->block_size;
 }
+bool KvManager::prefix_caching() const {
+  return impl_->caching;
+}
 int KvManager::num_groups() const {
   return static_cast<int>(impl_->groups.size());
 }

@@ -48,6 +48,7 @@ class KvManager {
 
   int block_size() const;
   int num_groups() const;
+  bool prefix_caching() const;
 
   // Takes references to the longest cached prefix of `tokens` that is a whole number of blocks,
   // shorter than tokens.size() (one token at least is computed), and present in every group.

@@ -82,6 +82,10 @@ void Scheduler::Impl::fail_step(const StepRecord& step, const Status& status,
     --entry.inflight;
     if (row.sample >= 0) --entry.unread;
     if (entry.state != SequenceState::kRetired) fail(entry, status.message(), events);
+    if (RequestGroup* group = find_group(entry.request->key);
+        group && row.num_prompt_logprobs > 0) {
+      group->next_prompt_logprob = std::min(group->next_prompt_logprob, row.prompt_logprobs_first);
+    }
     // A sibling whose first step is not committed may have borrowed blocks that this step did not
     // fill.
     if (const RequestGroup* group = find_group(entry.request->key)) {

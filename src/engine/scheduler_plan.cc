@@ -140,7 +140,7 @@ int Scheduler::Impl::take_prefix(SequenceEntry& entry, int& matched) {
   const bool wants_logits =
       entry.request->params->prompt_logprobs && group.next_prompt_logprob < entry.num_prompt();
   int start = 0;
-  if (!wants_logits)
+  if (!wants_logits && cache_.prefix_caching())
     start = matched = cache_.match_prefix(entry.tokens, entry.request->cache_salt, entry.blocks);
   if (!source || start >= most) return start;
   SequenceBlocks shared;
@@ -173,7 +173,7 @@ void Scheduler::Impl::enter_batch(SequenceEntry& entry, double now, int cached) 
   entry.state = SequenceState::kRunning;
   entry.slot = free_slots_.back();
   free_slots_.pop_back();
-  if (entry.first_scheduled == 0) {
+  if (entry.num_preemptions == 0) {
     entry.first_scheduled = now;
     entry.num_cached = std::min(cached, entry.num_prompt());
     if (entry.request->make_masker) entry.masker = entry.request->make_masker();

@@ -43,15 +43,11 @@ class Gpt2Model : public Model {
         tokens_(b, dtype, c.vocab_size, c.hidden_size),
         positions_(b, dtype, c.max_position, c.hidden_size),
         norm_(b, c.hidden_size, c.norm_eps),
-        head_(tokens_) {
+        head_(b, tokens_, /*tied=*/true) {
     for (int i = 0; i < c.num_layers; ++i) blocks_.emplace_back(c, i, act, dtype, b);
   }
 
-  std::vector<KvCacheSpec> kv_groups() const override {
-    return {{.num_layers = config_.num_layers,
-             .num_kv_heads = config_.num_kv_heads,
-             .head_dim = config_.head_dim}};
-  }
+  std::vector<KvCacheSpec> kv_groups() const override { return {kv_group_of(config_)}; }
 
   Tensor forward(ForwardContext& ctx) override {
     auto x = tokens_(ctx, &positions_);  // [T, hidden], as all results of a block
@@ -96,21 +92,19 @@ class Gpt2Model : public Model {
 
 StatusOr<std::unique_ptr<Model>> make_gpt2(const ModelConfig& config, DType dtype,
                                            Backend& backend) {
-  Activation act = Activation::kGeluTanh;
-  if (config.hidden_act == "gelu") {
-    act = Activation::kGelu;
-  } else if (config.hidden_act != "gelu_new" && config.hidden_act != "gelu_pytorch_tanh") {
-    return unimplemented("GPT2LMHeadModel: activation '" + config.hidden_act +
-                         "' is not supported");
+  const std::string& act = config.hidden_act;
+  const bool tanh = act == "gelu_new" || act == "gelu_pytorch_tanh";
+  if (!tanh && act != "gelu") return unsupported_setting(config, "activation_function");
+  if (!config.tie_word_embeddings) return unsupported_setting(config, "tie_word_embeddings");
+  if (!config_flag(config, "scale_attn_weights", true)) {
+    return unsupported_setting(config, "scale_attn_weights");
   }
   if (config.num_kv_heads != config.num_heads ||
       config.num_heads * config.head_dim != config.hidden_size) {
-    return unimplemented("GPT2LMHeadModel: heads that do not share hidden_size evenly");
+    return unimplemented("GPT2LMHeadModel: heads that do not share n_embd evenly");
   }
-  if (!config_flag(config, "scale_attn_weights", true)) {
-    return unimplemented("GPT2LMHeadModel: scale_attn_weights false is not supported");
-  }
-  return std::unique_ptr<Model>(new Gpt2Model(config, act, dtype, backend));
+  const Activation activation = tanh ? Activation::kGeluTanh : Activation::kGelu;
+  return std::unique_ptr<Model>(new Gpt2Model(config, activation, dtype, backend));
 }
 
 }  // namespace octavo

@@ -3,7 +3,6 @@
 // sliding window.
 #include <vector>
 
-#include "base/status_macros.h"
 #include "models/families.h"
 #include "nn/attention.h"
 #include "nn/linear.h"
@@ -14,32 +13,8 @@ namespace {
 
 // What the members of the family do differently.
 struct Variant {
-  bool qkv_bias = false;
-  bool output_bias = false;
-  bool mlp_bias = false;
-  bool qk_norm = false;
+  bool qkv_bias, output_bias, mlp_bias, qk_norm;
 };
-
-StatusOr<Variant> variant_of(const ModelConfig& c) {
-  Variant v;
-  const bool attention_bias = config_flag(c, "attention_bias");
-  const bool mlp_bias = config_flag(c, "mlp_bias");
-  if (c.architecture == "LlamaForCausalLM") {
-    v = {.qkv_bias = attention_bias, .output_bias = attention_bias, .mlp_bias = mlp_bias};
-  } else if (c.architecture == "Qwen2ForCausalLM") {
-    v = {.qkv_bias = true};
-  } else if (c.architecture == "Qwen3ForCausalLM") {
-    v = {.qkv_bias = attention_bias, .output_bias = attention_bias, .qk_norm = true};
-  }
-  if (mlp_bias && !v.mlp_bias) return unimplemented(c.architecture + ": mlp_bias is not supported");
-  if (attention_bias && !v.qkv_bias) {
-    return unimplemented(c.architecture + ": attention_bias is not supported");
-  }
-  if (c.hidden_act != "silu" && c.hidden_act != "swish") {
-    return unimplemented(c.architecture + ": hidden_act '" + c.hidden_act + "' is not supported");
-  }
-  return v;
-}
 
 struct Block {
   RmsNorm input_norm;
@@ -78,20 +53,14 @@ class LlamaModel : public Model {
  public:
   LlamaModel(const ModelConfig& c, const Variant& v, DType dtype, Backend& b)
       : config_(c),
-        rope_(b, c.rope, c.head_dim, c.max_position),
+        rope_(b, c.rope, c.head_dim, rope_positions(c)),
         embed_(b, dtype, c.vocab_size, c.hidden_size),
         norm_(b, c.hidden_size, c.norm_eps),
-        head_(c.tie_word_embeddings ? LmHead(embed_)
-                                    : LmHead(b, dtype, c.vocab_size, c.hidden_size)) {
+        head_(b, embed_, c.tie_word_embeddings) {
     for (int i = 0; i < c.num_layers; ++i) blocks_.emplace_back(c, v, i, rope_, dtype, b);
   }
 
-  std::vector<KvCacheSpec> kv_groups() const override {
-    return {{.num_layers = config_.num_layers,
-             .num_kv_heads = config_.num_kv_heads,
-             .head_dim = config_.head_dim,
-             .window = config_.sliding_window}};
-  }
+  std::vector<KvCacheSpec> kv_groups() const override { return {kv_group_of(config_)}; }
 
   Tensor forward(ForwardContext& ctx) override {
     auto x = embed_(ctx);  // [T, hidden], as all results of a block
@@ -134,7 +103,15 @@ class LlamaModel : public Model {
 
 StatusOr<std::unique_ptr<Model>> make_llama(const ModelConfig& config, DType dtype,
                                             Backend& backend) {
-  ASSIGN_OR_RETURN(const Variant variant, variant_of(config));
+  if (config.hidden_act != "silu") return unsupported_setting(config, "hidden_act");
+  const bool llama = config.architecture == "LlamaForCausalLM";
+  const bool qwen2 = config.architecture == "Qwen2ForCausalLM";
+  const bool qwen3 = config.architecture == "Qwen3ForCausalLM";
+  const bool bias = (llama || qwen3) && config_flag(config, "attention_bias");
+  const Variant variant{.qkv_bias = bias || qwen2,
+                        .output_bias = bias,
+                        .mlp_bias = llama && config_flag(config, "mlp_bias"),
+                        .qk_norm = qwen3};
   return std::unique_ptr<Model>(new LlamaModel(config, variant, dtype, backend));
 }
 

@@ -70,15 +70,16 @@ constexpr std::string_view kMustBeOne[] = {
     "pretraining_tp",      "partial_rotary_factor", "rotary_pct",     "attention_multiplier",
     "residual_multiplier", "embedding_multiplier",  "logits_scaling", "logit_scale"};
 
+bool is_number(const Value& value, double wanted) {
+  return value.is_number() && value.as_double() == wanted;
+}
+
+// `value` lies under `key` somewhere in config.json.
 Status unsupported(const ModelConfig& config, std::string_view key, const Value& value) {
   std::string text = to_json(value);
   if (text.size() > 60) text = text.substr(0, 57) + "...";
   return unimplemented(config.architecture + ": config.json sets " + std::string(key) + " to " +
                        text + ", which Octavo does not support");
-}
-
-bool is_number(const Value& value, double wanted) {
-  return value.is_number() && value.as_double() == wanted;
 }
 
 Status check_rope(const ModelConfig& config) {
@@ -120,6 +121,23 @@ std::string supported_architectures() {
     text += family.architecture;
   }
   return text;
+}
+
+Status unsupported_setting(const ModelConfig& config, std::string_view key) {
+  const Value* value = config.raw.find(key);
+  return unsupported(config, key, value ? *value : Value());
+}
+
+int rope_positions(const ModelConfig& config) {
+  if (config.max_served_position <= 0) return config.max_position;
+  return std::min(config.max_served_position, config.max_position);
+}
+
+KvCacheSpec kv_group_of(const ModelConfig& config) {
+  return {.num_layers = config.num_layers,
+          .num_kv_heads = config.num_kv_heads,
+          .head_dim = config.head_dim,
+          .window = config.sliding_window};
 }
 
 bool config_flag(const ModelConfig& config, std::string_view key, bool fallback) {

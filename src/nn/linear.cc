@@ -97,9 +97,9 @@ void Embedding::for_each_parameter(const std::string& name, const ParameterVisit
   visit(matrix_parameter(name, weight_.get()));
 }
 
-LmHead::LmHead(Backend& backend, DType dtype, int64_t vocab, int64_t hidden)
-    : weight_(backend.make_linear_weight(
-          {.out_features = vocab, .in_features = hidden, .dtype = dtype})) {}
+LmHead::LmHead(Backend& backend, const Embedding& embedding, bool tied)
+    : weight_(tied ? embedding.weight() : backend.make_linear_weight(embedding.weight()->spec())),
+      tied_(tied) {}
 
 Tensor LmHead::operator()(ForwardContext& ctx, const Tensor& hidden) const {
   Tensor out = ctx.backend->allocate(DType::kF32, {hidden.dim(0), weight_->spec().out_features});

@@ -67,8 +67,9 @@ class Embedding {
 // Hidden states to logits, with a matrix of its own or the embedding's.
 class LmHead {
  public:
-  LmHead(Backend& backend, DType dtype, int64_t vocab, int64_t hidden);
-  explicit LmHead(const Embedding& tied) : weight_(tied.weight()), tied_(true) {}
+  // With `tied`, the head is the embedding's own table; otherwise a matrix of the same shape and
+  // dtype.
+  LmHead(Backend& backend, const Embedding& embedding, bool tied);
 
   // Logits of each row of hidden [R, hidden]: [R, vocab] float32, valid until the next
   // begin_step().

@@ -273,7 +273,7 @@ Status run(const SplitStep& step, const Piece& piece, Pieces&, std::vector<Piece
 Status run(const ByteLevelStep& step, const Piece& piece, Pieces& pieces, std::vector<Piece>& out) {
   Piece prefixed = piece;
   if (step.add_prefix_space && piece.text.front() != ' ') {
-    prefixed.text = pieces.storage.emplace_back(" " + std::string(piece.text));
+    prefixed.text = pieces.storage.emplace_back(1, ' ').append(piece.text);
   }
   if (step.use_regex) {
     scan(KnownPattern::kGpt2, prefixed, out);

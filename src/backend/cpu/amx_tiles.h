@@ -1,11 +1,11 @@
-// The tile instructions as the AMX kernels see them: `Tiles`, in two forms. HardwareTiles is one instruction
-// each. EmulatedTiles does the same in plain C++, so that packing, addressing and blocking are tested on
-// machines without AMX; it follows the operation section of TDPBF16PS in Intel's Software Developer's
-// Manual: bf16 pairs, sums of even and of odd k apart, then added to the destination, subnormals taken and
-// left as zero.
+// The tile instructions as the AMX kernels see them: `Tiles`, in two forms. HardwareTiles is one
+// instruction each. EmulatedTiles does the same in plain C++, so that packing, addressing and
+// blocking are tested on machines without AMX; it follows the operation section of TDPBF16PS in
+// Intel's Software Developer's Manual: bf16 pairs, sums of even and of odd k apart, then added to
+// the destination, subnormals taken and left as zero.
 //
-// All eight tiles are 64 bytes wide: A [rows][32] bf16, B [16][16][2] bf16, C [rows][16] float32. Tiles 0-5
-// (sums and A) have `rows` rows, 6 and 7 (B) have 16.
+// All eight tiles are 64 bytes wide: A [rows][32] bf16, B [16][16][2] bf16, C [rows][16] float32.
+// Tiles 0-5 (sums and A) have `rows` rows, 6 and 7 (B) have 16.
 #pragma once
 
 #include "backend/cpu/vec.h"
@@ -15,8 +15,9 @@ namespace octavo::cpu::OCTAVO_ISA {
 #if !defined(OCTAVO_EMULATE_TILES)
 
 struct HardwareTiles {
-  // Own assembly rather than the intrinsics: g++ 12 believes that _tile_loadconfig reads 8 bytes and drops the
-  // other stores to the configuration, and its tile loads do not say that they read memory.
+  // Own assembly rather than the intrinsics: g++ 12 believes that _tile_loadconfig reads 8 bytes
+  // and drops the other stores to the configuration, and its tile loads do not say that they read
+  // memory.
   OCTAVO_INLINE void configure(int rows) {
     struct alignas(64) Configuration {
       uint8_t palette, start_row, reserved[14];
@@ -72,11 +73,13 @@ struct EmulatedTiles {
   }
   template <int T>
   static void load(const void* from, int64_t stride) {
-    for (int r = 0; r < rows_of(T); ++r) memcpy(state().tile[T][r], static_cast<const char*>(from) + r * stride, 64);
+    for (int r = 0; r < rows_of(T); ++r)
+      memcpy(state().tile[T][r], static_cast<const char*>(from) + r * stride, 64);
   }
   template <int T>
   static void store(void* to, int64_t stride) {
-    for (int r = 0; r < rows_of(T); ++r) memcpy(static_cast<char*>(to) + r * stride, state().tile[T][r], 64);
+    for (int r = 0; r < rows_of(T); ++r)
+      memcpy(static_cast<char*>(to) + r * stride, state().tile[T][r], 64);
   }
   static Vec flush(Vec v) { return abs(v) < 0x1p-126f ? (Vec)((VecU)v & 0x80000000u) : v; }
   template <int C, int A, int B>

@@ -1,5 +1,6 @@
-// Both move rows only. A table row is read from the packed weight that a tied head multiplies by: one value,
-// or one pair of values, from each cache line, which costs far less than the layers that follow.
+// Both move rows only. A table row is read from the packed weight that a tied head multiplies by:
+// one value, or one pair of values, from each cache line, which costs far less than the layers that
+// follow.
 #include "backend/cpu/embedding.h"
 
 #include <cstring>

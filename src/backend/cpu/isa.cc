@@ -1,5 +1,5 @@
-// Detection by CPUID (what the processor has) and XGETBV (which registers the operating system saves), as
-// Intel's Software Developer's Manual vol. 1 §13.2-13.3 and §18.3 ask.
+// Detection by CPUID (what the processor has) and XGETBV (which registers the operating system
+// saves), as Intel's Software Developer's Manual vol. 1 §13.2-13.3 and §18.3 ask.
 #include "backend/cpu/isa.h"
 
 #include <cpuid.h>
@@ -26,7 +26,9 @@ Registers cpuid(uint32_t leaf, uint32_t subleaf) {
   return r;
 }
 
-bool bit(uint32_t word, int i) { return (word >> i) & 1; }
+bool bit(uint32_t word, int i) {
+  return (word >> i) & 1;
+}
 
 uint64_t xcr0() {
   if (!bit(cpuid(1, 0).ecx, 27)) return 0;  // OSXSAVE
@@ -58,7 +60,9 @@ bool detect_amx() {
 
 }  // namespace
 
-std::string_view to_string(Isa isa) { return kNames[static_cast<int>(isa)]; }
+std::string_view to_string(Isa isa) {
+  return kNames[static_cast<int>(isa)];
+}
 
 StatusOr<Isa> parse_isa(std::string_view name) {
   for (int i = 0; i < kNumIsas; ++i) {
@@ -71,10 +75,14 @@ StatusOr<Isa> parse_isa(std::string_view name) {
 bool machine_has(Isa isa) {
   static const bool avx2 = detect_avx2(), avx512 = detect_avx512(), amx = detect_amx();
   switch (isa) {
-    case Isa::kPortable: return true;
-    case Isa::kAvx2: return avx2;
-    case Isa::kAvx512: return avx512;
-    case Isa::kAmx: return amx;
+    case Isa::kPortable:
+      return true;
+    case Isa::kAvx2:
+      return avx2;
+    case Isa::kAvx512:
+      return avx512;
+    case Isa::kAmx:
+      return amx;
   }
   return false;
 }

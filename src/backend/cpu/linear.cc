@@ -9,14 +9,20 @@
 namespace octavo::cpu {
 namespace {
 
-size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+size_t round_up(size_t n, size_t to) {
+  return (n + to - 1) / to * to;
+}
 
 Epilogue epilogue_of(Activation activation) {
   switch (activation) {
-    case Activation::kNone: return Epilogue::kNone;
-    case Activation::kGelu: return Epilogue::kGelu;
-    case Activation::kGeluTanh: return Epilogue::kGeluTanh;
-    case Activation::kSwiGlu: return Epilogue::kSwiGlu;
+    case Activation::kNone:
+      return Epilogue::kNone;
+    case Activation::kGelu:
+      return Epilogue::kGelu;
+    case Activation::kGeluTanh:
+      return Epilogue::kGeluTanh;
+    case Activation::kSwiGlu:
+      return Epilogue::kSwiGlu;
   }
   return Epilogue::kNone;
 }
@@ -45,8 +51,9 @@ LinearProblem problem_of(const LinearArgs& args) {
   return p;
 }
 
-// How the output is cut: into `m_parts` by `pair_parts`, one part a thread. Columns are cut first, because
-// then each thread reads its own share of the weight; rows where there are too few pairs to go round evenly.
+// How the output is cut: into `m_parts` by `pair_parts`, one part a thread. Columns are cut first,
+// because then each thread reads its own share of the weight; rows where there are too few pairs to
+// go round evenly.
 struct Cut {
   int m_parts = 1;
   int pair_parts = 1;
@@ -62,7 +69,8 @@ Cut cut(const LinearProblem& p, int threads) {
   for (int m_parts = 1; m_parts <= threads && m_parts <= row_units; ++m_parts) {
     const int pair_parts = static_cast<int>(std::min<int64_t>(threads / m_parts, p.weight.pairs));
     // The work of the busiest thread.
-    const int64_t cost = ((row_units + m_parts - 1) / m_parts) * ((p.weight.pairs + pair_parts - 1) / pair_parts);
+    const int64_t cost =
+        ((row_units + m_parts - 1) / m_parts) * ((p.weight.pairs + pair_parts - 1) / pair_parts);
     if (cost < best_cost) {
       best = {m_parts, pair_parts};
       best_cost = cost;
@@ -84,7 +92,9 @@ LinearPart part_of(const LinearProblem& p, const Cut& cut, int index) {
 
 }  // namespace
 
-void LinearScratch::Free::operator()(std::byte* p) const { std::free(p); }
+void LinearScratch::Free::operator()(std::byte* p) const {
+  std::free(p);
+}
 
 std::byte* LinearScratch::reserve(size_t bytes) {
   if (bytes > size_) {
@@ -101,9 +111,12 @@ std::byte* LinearScratch::reserve(size_t bytes) {
 const LinearKernels& linear_kernels(Isa isa, WeightFormat format) {
   if (isa == Isa::kAmx && format == WeightFormat::kBF16) return amx::kLinearKernels;
   switch (vector_isa(isa)) {
-    case Isa::kAvx512: return avx512::kLinearKernels;
-    case Isa::kAvx2: return avx2::kLinearKernels;
-    default: return portable::kLinearKernels;
+    case Isa::kAvx512:
+      return avx512::kLinearKernels;
+    case Isa::kAvx2:
+      return avx2::kLinearKernels;
+    default:
+      return portable::kLinearKernels;
   }
 }
 
@@ -112,18 +125,21 @@ void linear(Isa isa, ThreadPool& pool, LinearScratch& scratch, const LinearArgs&
   linear(linear_kernels(isa, weight.packed().format), pool, scratch, args);
 }
 
-void linear(const LinearKernels& kernels, ThreadPool& pool, LinearScratch& scratch, const LinearArgs& args) {
+void linear(const LinearKernels& kernels, ThreadPool& pool, LinearScratch& scratch,
+            const LinearArgs& args) {
   LinearProblem p = problem_of(args);
   if (p.m == 0) return;
   const Cut parts = cut(p, pool.size());
   const int count = parts.m_parts * parts.pair_parts;
-  const size_t tiles_bytes = kernels.pack_x == nullptr ? 0 : round_up(kernels.tiles_of_x_bytes(p), 4096);
+  const size_t tiles_bytes =
+      kernels.pack_x == nullptr ? 0 : round_up(kernels.tiles_of_x_bytes(p), 4096);
   const size_t thread_bytes = round_up(kernels.scratch_bytes(p), 4096);
   std::byte* memory = scratch.reserve(tiles_bytes + thread_bytes * static_cast<size_t>(count));
   if (tiles_bytes > 0) {
     auto* tiles = reinterpret_cast<uint16_t*>(memory);
-    pool.parallel_for(p.m, kRowGrain,
-                      [&](int64_t begin, int64_t end, int) { kernels.pack_x(p, begin, end, tiles); });
+    pool.parallel_for(p.m, kRowGrain, [&](int64_t begin, int64_t end, int) {
+      kernels.pack_x(p, begin, end, tiles);
+    });
     p.tiles_of_x = tiles;
   }
   pool.parallel_for(count, 1, [&](int64_t begin, int64_t end, int) {

@@ -1,8 +1,9 @@
-// linear on the CPU (ops/linear.h): picks the kernels, cuts the work, runs it on the pool's threads. Bit for
-// bit, a row's result is the same whatever the other rows and the number of threads (linear_problem.h).
+// linear on the CPU (ops/linear.h): picks the kernels, cuts the work, runs it on the pool's
+// threads. Bit for bit, a row's result is the same whatever the other rows and the number of
+// threads (linear_problem.h).
 //
-// With float32 and float16 weights all arithmetic is float32. With bfloat16 weights so it is on the vector
-// sets; AMX rounds x to bfloat16 first.
+// With float32 and float16 weights all arithmetic is float32. With bfloat16 weights so it is on the
+// vector sets; AMX rounds x to bfloat16 first.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +17,8 @@
 
 namespace octavo::cpu {
 
-// Memory that linear() needs during a call; grows to the largest call and stays. One call at a time.
+// Memory that linear() needs during a call; grows to the largest call and stays. One call at a
+// time.
 class LinearScratch {
  public:
   // 64-byte aligned; contents are lost from call to call.
@@ -35,6 +37,7 @@ const LinearKernels& linear_kernels(Isa isa, WeightFormat format);
 
 void linear(Isa isa, ThreadPool& pool, LinearScratch& scratch, const LinearArgs& args);
 // The same with given kernels, for tests and benchmarks.
-void linear(const LinearKernels& kernels, ThreadPool& pool, LinearScratch& scratch, const LinearArgs& args);
+void linear(const LinearKernels& kernels, ThreadPool& pool, LinearScratch& scratch,
+            const LinearArgs& args);
 
 }  // namespace octavo::cpu

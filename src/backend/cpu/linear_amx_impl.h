@@ -1,18 +1,21 @@
 // linear on AMX: bf16 weights, x rounded to bf16, float32 sums.
 //
-// Goal: with up to 16 rows, read the weight once at the rate of memory (sixteen rows cost what one does);
-// with many, keep the tile unit busy: one product of 16 x 32 by 32 x 16 takes it 16 cycles.
-// Layouts: a panel of the weight is a row of 1 KiB tiles [K/32][16][16][2] (linear_problem.h). x becomes tiles
-// too, [M/16][K/32][16][32]: its rows lie 64 bytes apart, where a stride of 2 K bytes would put all sixteen
-// into one set of the L1 cache.
+// Goal: with up to 16 rows, read the weight once at the rate of memory (sixteen rows cost what one
+// does); with many, keep the tile unit busy: one product of 16 x 32 by 32 x 16 takes it 16 cycles.
+// Layouts: a panel of the weight is a row of 1 KiB tiles [K/32][16][16][2] (linear_problem.h). x
+// becomes tiles too, [M/16][K/32][16][32]: its rows lie 64 bytes apart, where a stride of 2 K bytes
+// would put all sixteen into one set of the L1 cache.
 //
 // 1. x is packed: by all threads into tiles_of_x if it is large, else by each thread for itself.
-// 2. Up to 16 rows: per pair of panels two tiles of sums, for k: load A, load B twice, multiply twice. The
-//    panels are two sequential streams, prefetched kPrefetchBytes ahead, across the end of the pair.
-// 3. More rows: blocks of kBlockK of k and kBlockRows rows, whose x (1 MiB) stays in L2, by kBlockPairs pairs.
-//    Inside, 2 x 2 tiles of sums: four loads for four products. Where K is larger than a block the sums rest
-//    in scratch between blocks; a float32 tile comes back as it went, so the order of summation and the bits
-//    are those of one pass over k, and of case 2.
+// 2. Up to 16 rows: per pair of panels two tiles of sums, for k: load A, load B twice, multiply
+// twice. The
+//    panels are two sequential streams, prefetched kPrefetchBytes ahead, across the end of the
+//    pair.
+// 3. More rows: blocks of kBlockK of k and kBlockRows rows, whose x (1 MiB) stays in L2, by
+// kBlockPairs pairs.
+//    Inside, 2 x 2 tiles of sums: four loads for four products. Where K is larger than a block the
+//    sums rest in scratch between blocks; a float32 tile comes back as it went, so the order of
+//    summation and the bits are those of one pass over k, and of case 2.
 // A short last block of rows is padded with zero rows.
 #pragma once
 
@@ -33,7 +36,9 @@ constexpr int64_t kBlockPairs = 64;
 constexpr int64_t kPackAloneValues = 32 << 10;
 constexpr int64_t kSumsStride = kPairColumns * 4;
 
-OCTAVO_INLINE int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+OCTAVO_INLINE int64_t round_up(int64_t n, int64_t to) {
+  return (n + to - 1) / to * to;
+}
 
 // 32 values of x, round to nearest even.
 OCTAVO_INLINE void pack_values(const float* x, uint16_t* to) {
@@ -45,8 +50,8 @@ OCTAVO_INLINE void pack_values(const float* x, uint16_t* to) {
 #endif
 }
 
-// Rows [m_begin, m_end), m_begin a multiple of 16, into `tiles`, where row 0 is x's row 0. Rows that fill up
-// the last tile become zero.
+// Rows [m_begin, m_end), m_begin a multiple of 16, into `tiles`, where row 0 is x's row 0. Rows
+// that fill up the last tile become zero.
 static void pack_x(const LinearProblem& p, int64_t m_begin, int64_t m_end, uint16_t* tiles) {
   const int64_t k = p.weight.k, padded_k = p.weight.padded_k;
   const int64_t whole = k / kTileK * kTileK;
@@ -66,15 +71,17 @@ static void pack_x(const LinearProblem& p, int64_t m_begin, int64_t m_end, uint1
   }
 }
 
-// --- up to 16 rows ------------------------------------------------------------------------------------
+// --- up to 16 rows
+// ------------------------------------------------------------------------------------
 
 // sums [16][32] of one pair of panels; `next` is the pair to come, or null.
-static void multiply_few_rows(const char* a, const char* pair, int64_t panel_bytes, const char* next,
-                              int64_t tiles_of_k, float* sums) {
+static void multiply_few_rows(const char* a, const char* pair, int64_t panel_bytes,
+                              const char* next, int64_t tiles_of_k, float* sums) {
   Tiles::zero<0>();
   Tiles::zero<1>();
   const char* b = pair;
-  const int64_t ahead = tiles_of_k < kPrefetchBytes / kTileBytes ? tiles_of_k : kPrefetchBytes / kTileBytes;
+  const int64_t ahead =
+      tiles_of_k < kPrefetchBytes / kTileBytes ? tiles_of_k : kPrefetchBytes / kTileBytes;
   const auto run = [&](int64_t n, int64_t prefetch_at) {
     for (int64_t i = 0; i < n; ++i, a += kTileBytes, b += kTileBytes) {
       for (int line = 0; line < kTileBytes; line += 64) {
@@ -94,7 +101,8 @@ static void multiply_few_rows(const char* a, const char* pair, int64_t panel_byt
   Tiles::store<1>(sums + kPanel, kSumsStride);
 }
 
-static void multiply_few(const LinearProblem& p, const LinearPart& part, const char* a, float* sums) {
+static void multiply_few(const LinearProblem& p, const LinearPart& part, const char* a,
+                         float* sums) {
   const PackedWeight& w = p.weight;
   Tiles::configure(static_cast<int>(part.m_end - part.m_begin));
   for (int64_t pair = part.pair_begin; pair < part.pair_end; ++pair) {
@@ -106,13 +114,14 @@ static void multiply_few(const LinearProblem& p, const LinearPart& part, const c
   Tiles::release();
 }
 
-// --- many rows ----------------------------------------------------------------------------------------
+// --- many rows
+// ----------------------------------------------------------------------------------------
 
-// 32 (kTall) or 16 rows by 32 outputs, over `tiles_of_k` tiles of k. Sums [rows][32] start from zero or go on
-// from where the last block of k left them.
+// 32 (kTall) or 16 rows by 32 outputs, over `tiles_of_k` tiles of k. Sums [rows][32] start from
+// zero or go on from where the last block of k left them.
 template <bool kTall>
-static void multiply_square(const char* a, int64_t block_bytes_of_a, const char* b, int64_t panel_bytes,
-                            int64_t tiles_of_k, bool start, float* sums) {
+static void multiply_square(const char* a, int64_t block_bytes_of_a, const char* b,
+                            int64_t panel_bytes, int64_t tiles_of_k, bool start, float* sums) {
   float* lower = sums + kTileRows * kPairColumns;
   if (start) {
     Tiles::zero<0>();
@@ -143,9 +152,10 @@ static void multiply_square(const char* a, int64_t block_bytes_of_a, const char*
   if constexpr (kTall) Tiles::store<3>(lower + kPanel, kSumsStride);
 }
 
-// Asks for the next pair's stretch of k while this one's is worked on: `lines` lines of each panel from
-// `line` on.
-OCTAVO_INLINE void prefetch_panels(const char* b, int64_t panel_bytes, int64_t line, int64_t lines) {
+// Asks for the next pair's stretch of k while this one's is worked on: `lines` lines of each panel
+// from `line` on.
+OCTAVO_INLINE void prefetch_panels(const char* b, int64_t panel_bytes, int64_t line,
+                                   int64_t lines) {
   for (int64_t i = line; i < line + lines; ++i) {
     __builtin_prefetch(b + i * 64, 0, 2);
     __builtin_prefetch(b + panel_bytes + i * 64, 0, 2);
@@ -157,7 +167,8 @@ struct Block {
   int64_t m, m_end, pair, pair_end, k, k_end;
 };
 
-// `a` is the tile of row block.m at k = 0. Sums: [pair][row][32] if K takes several blocks, else one square.
+// `a` is the tile of row block.m at k = 0. Sums: [pair][row][32] if K takes several blocks, else
+// one square.
 static void multiply_block(const LinearProblem& p, const Block& block, const char* a, float* sums) {
   const PackedWeight& w = p.weight;
   const int64_t row_of_tiles = w.padded_k / kTileK * kTileBytes;
@@ -169,7 +180,8 @@ static void multiply_block(const LinearProblem& p, const Block& block, const cha
     const char* b = w.data + pair * 2 * w.panel_bytes + block.k * kTileBytes;
     float* to = first && last ? sums : sums + (pair - block.pair) * rows * kPairColumns;
     for (int64_t m = block.m, i = 0; m < block.m_end; m += 32, ++i) {
-      if (pair + 1 < block.pair_end) prefetch_panels(b + 2 * w.panel_bytes, w.panel_bytes, i * lines, lines);
+      if (pair + 1 < block.pair_end)
+        prefetch_panels(b + 2 * w.panel_bytes, w.panel_bytes, i * lines, lines);
       const char* at = a + (m - block.m) / kTileRows * row_of_tiles + block.k * kTileBytes;
       const int64_t m_end = m + 32 < block.m_end ? m + 32 : block.m_end;
       if (m_end - m > kTileRows) {
@@ -183,7 +195,8 @@ static void multiply_block(const LinearProblem& p, const Block& block, const cha
   }
 }
 
-static void multiply_many(const LinearProblem& p, const LinearPart& part, const char* a, float* sums) {
+static void multiply_many(const LinearProblem& p, const LinearPart& part, const char* a,
+                          float* sums) {
   const int64_t tiles_of_k = p.weight.padded_k / kTileK, row_of_tiles = tiles_of_k * kTileBytes;
   const auto least = [](int64_t x, int64_t y) { return x < y ? x : y; };
   Tiles::configure(kTileRows);
@@ -201,7 +214,8 @@ static void multiply_many(const LinearProblem& p, const LinearPart& part, const 
   Tiles::release();
 }
 
-// --- the table ----------------------------------------------------------------------------------------
+// --- the table
+// ----------------------------------------------------------------------------------------
 
 static int64_t packed_bytes(const LinearProblem& p) {
   return round_up(p.m, kTileRows) * p.weight.padded_k * 2;

@@ -1,5 +1,6 @@
-// The end of a linear op: bias, activation, residual, store. The matrix kernels leave the raw sums of one
-// pair of panels in a small buffer; finish_pair() takes it from there. Compiled per instruction set (vec.h).
+// The end of a linear op: bias, activation, residual, store. The matrix kernels leave the raw sums
+// of one pair of panels in a small buffer; finish_pair() takes it from there. Compiled per
+// instruction set (vec.h).
 #pragma once
 
 #include "backend/cpu/linear_problem.h"
@@ -8,7 +9,9 @@
 namespace octavo::cpu::OCTAVO_ISA {
 
 // 1 / (1 + e^-v)
-OCTAVO_INLINE Vec sigmoid(Vec v) { return 1.0f / (1.0f + exp(-v)); }
+OCTAVO_INLINE Vec sigmoid(Vec v) {
+  return 1.0f / (1.0f + exp(-v));
+}
 
 // 0.5 v (1 + tanh(u)) = v sigmoid(2u), u = sqrt(2/pi) (v + 0.044715 v^3)
 OCTAVO_INLINE Vec gelu_tanh(Vec v) {
@@ -36,12 +39,14 @@ OCTAVO_INLINE Vec activate(Vec v) {
   return v;
 }
 
-// One vector of outputs: columns [column, column + count) of row m. `sums` are its raw sums; `up_sums` those
-// of the up projection, with kSwiGlu.
+// One vector of outputs: columns [column, column + count) of row m. `sums` are its raw sums;
+// `up_sums` those of the up projection, with kSwiGlu.
 template <Epilogue E, bool kWhole>
 OCTAVO_INLINE void finish_vector(const LinearProblem& p, int64_t m, int64_t column, int count,
                                  const float* sums, const float* up_sums) {
-  const auto get = [count](const float* from) { return kWhole ? load(from) : load_first(from, count); };
+  const auto get = [count](const float* from) {
+    return kWhole ? load(from) : load_first(from, count);
+  };
   Vec v = load(sums);
   if (p.bias != nullptr) v += get(p.bias + column);
   if constexpr (E == Epilogue::kSwiGlu) {
@@ -72,20 +77,26 @@ static void finish_rows(const LinearProblem& p, int64_t pair, int64_t m_begin, i
       finish_vector<E, true>(p, m, first + j, kWidth, sums + j, sums + kPanel + j);
     }
     if (j < outputs) {
-      finish_vector<E, false>(p, m, first + j, static_cast<int>(outputs - j), sums + j, sums + kPanel + j);
+      finish_vector<E, false>(p, m, first + j, static_cast<int>(outputs - j), sums + j,
+                              sums + kPanel + j);
     }
   }
 }
 
-// Rows [m_begin, m_end) of a pair; sums [m_end - m_begin][32], `stride` floats from row to row. Every output
-// goes through the same code whatever the other rows are, so its bits depend on its own sums alone.
+// Rows [m_begin, m_end) of a pair; sums [m_end - m_begin][32], `stride` floats from row to row.
+// Every output goes through the same code whatever the other rows are, so its bits depend on its
+// own sums alone.
 OCTAVO_INLINE void finish_pair(const LinearProblem& p, int64_t pair, int64_t m_begin, int64_t m_end,
                                const float* sums, int64_t stride) {
   switch (p.epilogue) {
-    case Epilogue::kNone: return finish_rows<Epilogue::kNone>(p, pair, m_begin, m_end, sums, stride);
-    case Epilogue::kGelu: return finish_rows<Epilogue::kGelu>(p, pair, m_begin, m_end, sums, stride);
-    case Epilogue::kGeluTanh: return finish_rows<Epilogue::kGeluTanh>(p, pair, m_begin, m_end, sums, stride);
-    case Epilogue::kSwiGlu: return finish_rows<Epilogue::kSwiGlu>(p, pair, m_begin, m_end, sums, stride);
+    case Epilogue::kNone:
+      return finish_rows<Epilogue::kNone>(p, pair, m_begin, m_end, sums, stride);
+    case Epilogue::kGelu:
+      return finish_rows<Epilogue::kGelu>(p, pair, m_begin, m_end, sums, stride);
+    case Epilogue::kGeluTanh:
+      return finish_rows<Epilogue::kGeluTanh>(p, pair, m_begin, m_end, sums, stride);
+    case Epilogue::kSwiGlu:
+      return finish_rows<Epilogue::kSwiGlu>(p, pair, m_begin, m_end, sums, stride);
   }
 }
 

@@ -1,6 +1,6 @@
-// Packing of 16 weight rows into a panel: a transposition of 32-bit words (two 16-bit values, or one float),
-// done in registers, kWidth by kWidth. Loading a model runs through here, at the rate of memory. Compiled per
-// instruction set (vec.h).
+// Packing of 16 weight rows into a panel: a transposition of 32-bit words (two 16-bit values, or
+// one float), done in registers, kWidth by kWidth. Loading a model runs through here, at the rate
+// of memory. Compiled per instruction set (vec.h).
 #pragma once
 
 #include "backend/cpu/linear_problem.h"
@@ -8,7 +8,8 @@
 
 namespace octavo::cpu::OCTAVO_ISA {
 
-// One step of the transposition: exchanges the off-diagonal blocks of S x S words within blocks of 2S x 2S.
+// One step of the transposition: exchanges the off-diagonal blocks of S x S words within blocks of
+// 2S x 2S.
 template <int S>
 OCTAVO_INLINE void exchange_blocks(VecU (&v)[kWidth]) {
   VecU low, high;
@@ -39,7 +40,8 @@ OCTAVO_INLINE void pack_block(const char* const* rows, int64_t word, char* out) 
   for (int i = 0; i < kWidth; ++i) v[i] = load_as<VecU>(rows[i] + 4 * word);
   transpose(v);
   for (int i = 0; i < kWidth; ++i) {
-    if constexpr (kSplit) {  // float16: the two values of a word belong to different k, 32 bytes apart
+    if constexpr (kSplit) {  // float16: the two values of a word belong to different k, 32 bytes
+                             // apart
       const VecH even = narrow(v[i] & 0xFFFFu), odd = narrow(v[i] >> 16);
       memcpy(out + 64 * i, &even, sizeof even);
       memcpy(out + 64 * i + 32, &odd, sizeof odd);
@@ -70,7 +72,8 @@ void pack_panel(WeightFormat format, const char* const rows[kPanel], int64_t k, 
   const int size = wide ? 4 : 2;
   for (int64_t i = wide ? done : 2 * done; i < k; ++i) {
     for (int row = 0; row < kPanel; ++row) {
-      const int64_t at = format == WeightFormat::kBF16 ? (i / 2 * kPanel + row) * 2 + i % 2 : i * kPanel + row;
+      const int64_t at =
+          format == WeightFormat::kBF16 ? (i / 2 * kPanel + row) * 2 + i % 2 : i * kPanel + row;
       memcpy(panel + at * size, rows[row] + i * size, static_cast<size_t>(size));
     }
   }

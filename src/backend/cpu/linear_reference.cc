@@ -7,10 +7,12 @@ namespace {
 
 double activate(Activation activation, double v) {
   switch (activation) {
-    case Activation::kGelu: return 0.5 * v * (1 + std::erf(v / std::sqrt(2.0)));
+    case Activation::kGelu:
+      return 0.5 * v * (1 + std::erf(v / std::sqrt(2.0)));
     case Activation::kGeluTanh:
       return 0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
-    default: return v;
+    default:
+      return v;
   }
 }
 
@@ -18,7 +20,8 @@ double dot(const Tensor& weight, int64_t n, const LinearArgs& args, int64_t m) {
   const int64_t k_end = weight.dim(1);
   double sum = args.bias == nullptr ? 0 : read_float(args.bias->tensor(), n);
   for (int64_t k = 0; k < k_end; ++k) {
-    sum += static_cast<double>(read_float(args.x, m * k_end + k)) * read_float(weight, n * k_end + k);
+    sum +=
+        static_cast<double>(read_float(args.x, m * k_end + k)) * read_float(weight, n * k_end + k);
   }
   return sum;
 }

@@ -1,15 +1,19 @@
 // linear on the vector instruction sets, float32 arithmetic for every weight format.
 //
-// Goal: with few rows, read the packed weight once at the rate of the memory it lies in; with many, keep the
-// multiply-add units busy. Layouts: linear_problem.h. x [m, k] float32, row-major.
+// Goal: with few rows, read the packed weight once at the rate of the memory it lies in; with many,
+// keep the multiply-add units busy. Layouts: linear_problem.h. x [m, k] float32, row-major.
 //
-// 1. A tile is R rows by P panels of outputs. Its R * P * 16 / kWidth accumulators stay in registers for all
+// 1. A tile is R rows by P panels of outputs. Its R * P * 16 / kWidth accumulators stay in
+// registers for all
 //    of k: per k it loads one vector of weights a column and broadcasts one value of x a row.
-// 2. Few rows: R = m, and P as large as registers allow, since a chain of multiply-adds must wait four cycles
-//    for itself and only other chains can fill the time. The panels are P sequential streams; each is
-//    prefetched kPrefetchBytes ahead, and near its end the first bytes of the tile to come are.
-// 3. More rows: they are cut into tiles of nearly equal height, and the pair of panels comes from L1/L2 after
-//    the first. From kUnpackRows rows on, a 16-bit pair is first widened into scratch, once for all tiles.
+// 2. Few rows: R = m, and P as large as registers allow, since a chain of multiply-adds must wait
+// four cycles
+//    for itself and only other chains can fill the time. The panels are P sequential streams; each
+//    is prefetched kPrefetchBytes ahead, and near its end the first bytes of the tile to come are.
+// 3. More rows: they are cut into tiles of nearly equal height, and the pair of panels comes from
+// L1/L2 after
+//    the first. From kUnpackRows rows on, a 16-bit pair is first widened into scratch, once for all
+//    tiles.
 // 4. Rows are taken in blocks whose x stays in L2 while all pairs pass by.
 // The sums of a tile go through a small buffer to finish_pair().
 #pragma once
@@ -34,8 +38,8 @@ constexpr int kUnpackRows = 4 * kTileRows;
 constexpr int64_t kBlockBytesOfX = 768 << 10;
 constexpr int64_t kSumsBytes = kTileRows * kFewPanels * kPanel * 4;
 
-// One tile: sums[r][p * 16 + j] = sum over k of x[r][k] * w[p][k][j]. `next` is where the following tile's
-// panels start, for prefetching, or null.
+// One tile: sums[r][p * 16 + j] = sum over k of x[r][k] * w[p][k][j]. `next` is where the following
+// tile's panels start, for prefetching, or null.
 struct Tile {
   const float* x;
   int64_t stride_of_x;
@@ -48,7 +52,8 @@ struct Tile {
 };
 
 template <WeightFormat F>
-constexpr int kStepK = F == WeightFormat::kBF16 ? 2 : 1;  // values of k in one vector load per 16 columns
+constexpr int kStepK =
+    F == WeightFormat::kBF16 ? 2 : 1;  // values of k in one vector load per 16 columns
 template <WeightFormat F>
 constexpr int kStepBytes = F == WeightFormat::kF16 ? 32 : 64;
 
@@ -95,7 +100,8 @@ static void multiply_tile(const Tile& t) {
   run(ahead, t.next == nullptr ? 0 : t.next - w);
   if (t.k % kStepK<F> != 0) multiply_step<F, R, P>(sums, t, w, x, 1);
   for (int r = 0; r < R; ++r) {
-    for (int v = 0; v < P * kVecsPerPanel; ++v) store(t.sums + r * t.stride_of_sums + v * kWidth, sums[r][v]);
+    for (int v = 0; v < P * kVecsPerPanel; ++v)
+      store(t.sums + r * t.stride_of_sums + v * kWidth, sums[r][v]);
   }
 }
 
@@ -118,14 +124,16 @@ static void multiply_few(const LinearProblem& p, const LinearPart& part, float* 
     const int64_t pairs = pair + kFewPanels / 2 <= part.pair_end ? kFewPanels / 2 : 1;
     const char* at = w.data + pair * pair_bytes;
     const char* next = pair + pairs < part.pair_end ? at + pairs * pair_bytes : nullptr;
-    const Tile t{p.x + part.m_begin * w.k, w.k, at, w.panel_bytes, w.k, next, sums, kFewPanels * kPanel};
+    const Tile t{p.x + part.m_begin * w.k, w.k, at, w.panel_bytes, w.k, next, sums,
+                 kFewPanels * kPanel};
     if (pairs == kFewPanels / 2) {
       multiply_rows<F, kFewPanels, kFewRows>(rows, t);
     } else {
       multiply_rows<F, 2, kFewRows>(rows, t);
     }
     for (int64_t i = 0; i < pairs; ++i) {
-      finish_pair(p, pair + i, part.m_begin, part.m_end, sums + i * kPairColumns, kFewPanels * kPanel);
+      finish_pair(p, pair + i, part.m_begin, part.m_end, sums + i * kPairColumns,
+                  kFewPanels * kPanel);
     }
     pair += pairs;
   }
@@ -145,7 +153,8 @@ static void unpack_pair(const PackedWeight& w, const char* pair, float* to) {
   }
 }
 
-// One pair of panels, in format F at `w`, times the rows [m_begin, m_end) in tiles of nearly equal height.
+// One pair of panels, in format F at `w`, times the rows [m_begin, m_end) in tiles of nearly equal
+// height.
 template <WeightFormat F>
 static void multiply_pair(const LinearProblem& p, int64_t pair, const char* w, int64_t panel_bytes,
                           const char* next, int64_t m_begin, int64_t m_end, float* sums) {
@@ -153,7 +162,8 @@ static void multiply_pair(const LinearProblem& p, int64_t pair, const char* w, i
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t begin = m_begin + rows * i / tiles, end = m_begin + rows * (i + 1) / tiles;
     for (int panel = 0; panel < 2; panel += kTilePanels) {
-      const Tile t{p.x + begin * k, k, w + panel * panel_bytes, panel_bytes, k, next,
+      const Tile t{p.x + begin * k,       k,           w + panel * panel_bytes,
+                   panel_bytes,           k,           next,
                    sums + panel * kPanel, kPairColumns};
       multiply_rows<F, kTilePanels, kTileRows>(static_cast<int>(end - begin), t);
     }
@@ -162,7 +172,8 @@ static void multiply_pair(const LinearProblem& p, int64_t pair, const char* w, i
 }
 
 template <WeightFormat F>
-static void multiply_many(const LinearProblem& p, const LinearPart& part, float* sums, float* unpacked) {
+static void multiply_many(const LinearProblem& p, const LinearPart& part, float* sums,
+                          float* unpacked) {
   const PackedWeight& w = p.weight;
   const int64_t fitting = kBlockBytesOfX / (4 * w.k) / kTileRows * kTileRows;
   const int64_t block = fitting < 2 * kUnpackRows ? 2 * kUnpackRows : fitting;
@@ -194,9 +205,12 @@ OCTAVO_INLINE void multiply_format(const LinearProblem& p, const LinearPart& par
 static void multiply(const LinearProblem& p, const LinearPart& part, void* scratch) {
   float* floats = static_cast<float*>(scratch);
   switch (p.weight.format) {
-    case WeightFormat::kF32: return multiply_format<WeightFormat::kF32>(p, part, floats);
-    case WeightFormat::kBF16: return multiply_format<WeightFormat::kBF16>(p, part, floats);
-    case WeightFormat::kF16: return multiply_format<WeightFormat::kF16>(p, part, floats);
+    case WeightFormat::kF32:
+      return multiply_format<WeightFormat::kF32>(p, part, floats);
+    case WeightFormat::kBF16:
+      return multiply_format<WeightFormat::kBF16>(p, part, floats);
+    case WeightFormat::kF16:
+      return multiply_format<WeightFormat::kF16>(p, part, floats);
   }
 }
 

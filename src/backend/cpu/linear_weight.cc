@@ -1,6 +1,7 @@
-// Loading converts to the weight's dtype, row by row if the source has another, and packs 16 whole rows at a
-// time through the kernels of the instruction set. Rows of a panel that is not loaded whole go in value by
-// value, touching only their own bytes, so that threads may load neighbouring rows at once.
+// Loading converts to the weight's dtype, row by row if the source has another, and packs 16 whole
+// rows at a time through the kernels of the instruction set. Rows of a panel that is not loaded
+// whole go in value by value, touching only their own bytes, so that threads may load neighbouring
+// rows at once.
 #include "backend/cpu/linear_weight.h"
 
 #include <algorithm>
@@ -13,22 +14,31 @@ namespace {
 
 WeightFormat format_of(DType dtype) {
   switch (dtype) {
-    case DType::kF32: return WeightFormat::kF32;
-    case DType::kBF16: return WeightFormat::kBF16;
-    case DType::kF16: return WeightFormat::kF16;
-    default: CHECK(false && "a weight is float32, bfloat16 or float16");
+    case DType::kF32:
+      return WeightFormat::kF32;
+    case DType::kBF16:
+      return WeightFormat::kBF16;
+    case DType::kF16:
+      return WeightFormat::kF16;
+    default:
+      CHECK(false && "a weight is float32, bfloat16 or float16");
   }
 }
 
 PackPanel pack_panel_of(Isa isa) {
   switch (vector_isa(isa)) {
-    case Isa::kAvx512: return avx512::pack_panel;
-    case Isa::kAvx2: return avx2::pack_panel;
-    default: return portable::pack_panel;
+    case Isa::kAvx512:
+      return avx512::pack_panel;
+    case Isa::kAvx2:
+      return avx2::pack_panel;
+    default:
+      return portable::pack_panel;
   }
 }
 
-int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+int64_t round_up(int64_t n, int64_t to) {
+  return (n + to - 1) / to * to;
+}
 
 const char* row_start(const Tensor& t, int64_t row) {
   return static_cast<const char*>(t.data) + static_cast<size_t>(row * t.dim(1)) * size_of(t.dtype);
@@ -56,7 +66,8 @@ int64_t index_in_panel(WeightFormat format, int row, int64_t k) {
 
 CpuLinearWeight::CpuLinearWeight(Isa isa, WeightMemory& memory, const LinearSpec& spec)
     : spec_(spec), pack_panel_(pack_panel_of(isa)) {
-  CHECK(spec.out_features > 0 && spec.in_features > 0 && (!spec.gated || spec.out_features % 2 == 0));
+  CHECK(spec.out_features > 0 && spec.in_features > 0 &&
+        (!spec.gated || spec.out_features % 2 == 0));
   packed_.format = format_of(spec.dtype);
   packed_.k = spec.in_features;
   packed_.padded_k = round_up(spec.in_features, kTileK);
@@ -77,18 +88,20 @@ CpuLinearWeight::Place CpuLinearWeight::place_of(int64_t n) const {
     n -= up * half;
     panel = n / kPanel * 2 + up;
   }
-  return {reinterpret_cast<char*>(memory_.get()) + panel * packed_.panel_bytes, static_cast<int>(n % kPanel)};
+  return {reinterpret_cast<char*>(memory_.get()) + panel * packed_.panel_bytes,
+          static_cast<int>(n % kPanel)};
 }
 
 void CpuLinearWeight::load_rows(int64_t first_row, const Tensor& src) {
   CHECK(src.shape.rank() == 2 && src.dim(1) == spec_.in_features && first_row >= 0 &&
         first_row + src.dim(0) <= spec_.out_features);
-  Tensor converted = src;
   std::vector<char> buffer;
   for (int64_t i = 0; i < src.dim(0);) {
     const int64_t n = first_row + i;
-    const int64_t end_of_part = spec_.gated && n < spec_.out_features / 2 ? spec_.out_features / 2 : spec_.out_features;
-    const bool whole = place_of(n).row == 0 && i + kPanel <= src.dim(0) && n + kPanel <= end_of_part;
+    const int64_t end_of_part =
+        spec_.gated && n < spec_.out_features / 2 ? spec_.out_features / 2 : spec_.out_features;
+    const bool whole =
+        place_of(n).row == 0 && i + kPanel <= src.dim(0) && n + kPanel <= end_of_part;
     const int64_t count = whole ? kPanel : 1;
     Tensor rows = src.rows(i, i + count);
     if (src.dtype != spec_.dtype) {
@@ -117,8 +130,9 @@ void CpuLinearWeight::load_row(int64_t n, const Tensor& src, int64_t src_row) {
   const size_t size = size_of(spec_.dtype);
   const char* from = row_start(src, src_row);
   for (int64_t k = 0; k < spec_.in_features; ++k) {
-    std::memcpy(place.panel + static_cast<size_t>(index_in_panel(packed_.format, place.row, k)) * size,
-                from + static_cast<size_t>(k) * size, size);
+    std::memcpy(
+        place.panel + static_cast<size_t>(index_in_panel(packed_.format, place.row, k)) * size,
+        from + static_cast<size_t>(k) * size, size);
   }
 }
 
@@ -134,8 +148,9 @@ void CpuLinearWeight::load_transposed(int64_t first_k, int64_t first_n, const Te
     convert(src, i * columns, columns, spec_.dtype, row.data());
     for (int64_t j = 0; j < columns; ++j) {
       const Place& p = places[static_cast<size_t>(j)];
-      std::memcpy(p.panel + static_cast<size_t>(index_in_panel(packed_.format, p.row, first_k + i)) * size,
-                  row.data() + static_cast<size_t>(j) * size, size);
+      std::memcpy(
+          p.panel + static_cast<size_t>(index_in_panel(packed_.format, p.row, first_k + i)) * size,
+          row.data() + static_cast<size_t>(j) * size, size);
     }
   }
 }
@@ -165,11 +180,13 @@ void CpuLinearWeight::add_row(int64_t n, float* out) const {
 }
 
 CpuVectorWeight::CpuVectorWeight(int64_t size)
-    : values_(new float[static_cast<size_t>(size)]()), tensor_{values_.get(), DType::kF32, {size}} {}
+    : values_(new float[static_cast<size_t>(size)]()),
+      tensor_{values_.get(), DType::kF32, {size}} {}
 
 void CpuVectorWeight::load(int64_t first, const Tensor& src) {
   CHECK(first >= 0 && first + src.count() <= tensor_.count());
-  for (int64_t i = 0; i < src.count(); ++i) values_[static_cast<size_t>(first + i)] = read_float(src, i);
+  for (int64_t i = 0; i < src.count(); ++i)
+    values_[static_cast<size_t>(first + i)] = read_float(src, i);
 }
 
 }  // namespace octavo::cpu

@@ -1,5 +1,5 @@
-// CpuLinearWeight: a weight matrix in the packed layout of linear_problem.h, one copy for the matrix product
-// and for embedding lookups. VectorWeight's CPU form is here too.
+// CpuLinearWeight: a weight matrix in the packed layout of linear_problem.h, one copy for the
+// matrix product and for embedding lookups. VectorWeight's CPU form is here too.
 #pragma once
 
 #include <memory>
@@ -22,7 +22,7 @@ class CpuLinearWeight final : public LinearWeight {
   size_t bytes() const override { return bytes_; }
 
   const PackedWeight& packed() const { return packed_; }
-  // Adds nothing to, or overwrites, `out` [K]: logical row n as float32.
+  // Logical row n as float32: written to, or added to, out [K].
   void read_row(int64_t n, float* out) const;
   void add_row(int64_t n, float* out) const;
 

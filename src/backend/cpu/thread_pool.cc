@@ -1,7 +1,7 @@
-// Both waits (a worker's for the next job, the caller's for the last worker) are the same: spin, announce
-// that one parks, look again, sleep in the kernel. The one who ends a wait first changes the word and then
-// looks whether anyone has announced. All four accesses are sequentially consistent, so either the sleeper
-// sees the change or the waker sees the sleeper.
+// Both waits (a worker's for the next job, the caller's for the last worker) are the same: spin,
+// announce that one parks, look again, sleep in the kernel. The one who ends a wait first changes
+// the word and then looks whether anyone has announced. All four accesses are sequentially
+// consistent, so either the sleeper sees the change or the waker sees the sleeper.
 #include "backend/cpu/thread_pool.h"
 
 #include <linux/futex.h>
@@ -30,11 +30,13 @@ void pause() {
 }
 
 void futex_wait(std::atomic<uint32_t>& word, uint32_t while_equal) {
-  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAIT_PRIVATE, while_equal, nullptr, nullptr, 0);
+  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAIT_PRIVATE, while_equal, nullptr,
+          nullptr, 0);
 }
 
 void futex_wake_all(std::atomic<uint32_t>& word) {
-  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr,
+          nullptr, 0);
 }
 
 // True as soon as done() is; false when it has not been for kSpinNanoseconds.
@@ -82,7 +84,8 @@ void ThreadPool::dispatch(Function function, void* context) {
 
   if (spin_until([&] { return unfinished_.load(std::memory_order_acquire) == 0; })) return;
   caller_parked_.store(1, std::memory_order_seq_cst);
-  while (const uint32_t left = unfinished_.load(std::memory_order_seq_cst)) futex_wait(unfinished_, left);
+  while (const uint32_t left = unfinished_.load(std::memory_order_seq_cst))
+    futex_wait(unfinished_, left);
   caller_parked_.store(0, std::memory_order_relaxed);
 }
 

@@ -1,7 +1,7 @@
-// ThreadPool: the threads that one backend's ops are spread over. The calling thread works too, as thread 0;
-// the others wait for it between ops. A waiting thread spins for some tens of microseconds, which covers the
-// gap between two ops of a step, and then parks on a futex: an idle engine costs nothing, and a thread that
-// lost its core is not kept from it by one that only waits.
+// ThreadPool: the threads that one backend's ops are spread over. The calling thread works too, as
+// thread 0; the others wait for it between ops. A waiting thread spins for some tens of
+// microseconds, which covers the gap between two ops of a step, and then parks on a futex: an idle
+// engine costs nothing, and a thread that lost its core is not kept from it by one that only waits.
 //
 // Concurrency: one thread at a time may call run() or parallel_for(); they do not nest.
 #pragma once
@@ -36,8 +36,9 @@ class ThreadPool {
              const_cast<void*>(static_cast<const void*>(&fn)));
   }
 
-  // Cuts [0, n) into one contiguous range a thread, each but the last a multiple of `grain`, and calls
-  // fn(begin, end, thread) for those that are not empty. Work of one grain or less stays on the caller.
+  // Cuts [0, n) into one contiguous range a thread, each but the last a multiple of `grain`, and
+  // calls fn(begin, end, thread) for those that are not empty. Work of one grain or less stays on
+  // the caller.
   template <typename F>
   void parallel_for(int64_t n, int64_t grain, F&& fn) {
     if (n <= 0) return;

@@ -1,17 +1,21 @@
-// Vec: the one vector type that all CPU kernels are written over. Its width follows from the flags the
-// including file is compiled with (src/backend/cpu/CMakeLists.txt): 16 floats for AVX-512, 8 for AVX2, 4 for
-// anything else. A kernel is written once, in foo_impl.h, inside `namespace octavo::cpu::OCTAVO_ISA`, and
-// compiled by foo_portable.cc, foo_avx2.cc and foo_avx512.cc, which hold no code of their own.
+// Vec: the one vector type that all CPU kernels are written over. Its width follows from the flags
+// the including file is compiled with (src/backend/cpu/CMakeLists.txt): 16 floats for AVX-512, 8
+// for AVX2, 4 for anything else. A kernel is written once, in foo_impl.h, inside `namespace
+// octavo::cpu::OCTAVO_ISA`, and compiled by foo_portable.cc, foo_avx2.cc and foo_avx512.cc, which
+// hold no code of their own.
 //
-// One program serves all machines, so code compiled for one set must not leak into another's: the linker
-// keeps a single copy of each inline function. Hence the rules for files named *_<isa>.cc and *_impl.h:
+// One program serves all machines, so code compiled for one set must not leak into another's: the
+// linker keeps a single copy of each inline function. Hence the rules for files named *_<isa>.cc
+// and *_impl.h:
 //  1. everything in the namespace OCTAVO_ISA; helpers static, or `OCTAVO_INLINE`;
-//  2. include headers with plain structs only; call no inline function or template of another namespace
+//  2. include headers with plain structs only; call no inline function or template of another
+//  namespace
 //     (no Tensor, no CHECK, no std:: containers or algorithms; <cmath> functions by their C names);
 //  3. pass raw pointers and sizes, and let the dispatching file (foo.cc) take Tensors apart.
 //
-// No function here fuses or reorders what the source does not: fma() is one rounding where the machine has
-// the instruction (AVX2, AVX-512) and two in the portable set; sums over lanes have one fixed tree.
+// No function here fuses or reorders what the source does not: fma() is one rounding where the
+// machine has the instruction (AVX2, AVX-512) and two in the portable set; sums over lanes have one
+// fixed tree.
 #pragma once
 
 #include <stdint.h>
@@ -59,11 +63,21 @@ OCTAVO_INLINE V load_as(const void* p) {
   memcpy(&v, p, sizeof v);
   return v;
 }
-OCTAVO_INLINE Vec load(const float* p) { return load_as<Vec>(p); }
-OCTAVO_INLINE void store(float* p, Vec v) { memcpy(p, &v, sizeof v); }
-OCTAVO_INLINE Vec zero() { return Vec{}; }
-OCTAVO_INLINE Vec broadcast(float x) { return x - Vec{}; }  // x - 0 is x for every x, -0 included
-OCTAVO_INLINE VecI broadcast_int(int32_t x) { return x - VecI{}; }
+OCTAVO_INLINE Vec load(const float* p) {
+  return load_as<Vec>(p);
+}
+OCTAVO_INLINE void store(float* p, Vec v) {
+  memcpy(p, &v, sizeof v);
+}
+OCTAVO_INLINE Vec zero() {
+  return Vec{};
+}
+OCTAVO_INLINE Vec broadcast(float x) {
+  return x - Vec{};
+}  // x - 0 is x for every x, -0 included
+OCTAVO_INLINE VecI broadcast_int(int32_t x) {
+  return x - VecI{};
+}
 
 // The first n < kWidth lanes; the others read as zero, and are not written.
 OCTAVO_INLINE Vec load_first(const float* p, int n) {
@@ -88,10 +102,17 @@ OCTAVO_INLINE Vec fma(Vec a, Vec b, Vec c) {
 #endif
 }
 
-// a where a > b, else b: NaN in `a` gives b, as the machine instruction does. For NaN to survive, put it in b.
-OCTAVO_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
-OCTAVO_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
-OCTAVO_INLINE Vec abs(Vec v) { return (Vec)((VecU)v & 0x7FFFFFFFu); }
+// a where a > b, else b: NaN in `a` gives b, as the machine instruction does. For NaN to survive,
+// put it in b.
+OCTAVO_INLINE Vec max(Vec a, Vec b) {
+  return a > b ? a : b;
+}
+OCTAVO_INLINE Vec min(Vec a, Vec b) {
+  return a < b ? a : b;
+}
+OCTAVO_INLINE Vec abs(Vec v) {
+  return (Vec)((VecU)v & 0x7FFFFFFFu);
+}
 
 OCTAVO_INLINE Vec sqrt(Vec v) {
 #if defined(__AVX512F__)
@@ -117,12 +138,14 @@ OCTAVO_INLINE float max_of(Vec v) {
   float lanes[kWidth];
   store(lanes, v);
   for (int half = kWidth / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
+    for (int i = 0; i < half; ++i)
+      lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
   }
   return lanes[0];
 }
 
-// --- 16-bit formats -----------------------------------------------------------------------------------
+// --- 16-bit formats
+// -----------------------------------------------------------------------------------
 
 OCTAVO_INLINE VecU widen(VecH h) {
 #if defined(__AVX512F__)
@@ -144,10 +167,16 @@ OCTAVO_INLINE VecH narrow(VecU u) {  // each lane < 65536
 #endif
 }
 
-OCTAVO_INLINE Vec from_bf16(VecH h) { return (Vec)(widen(h) << 16); }
+OCTAVO_INLINE Vec from_bf16(VecH h) {
+  return (Vec)(widen(h) << 16);
+}
 // A word that holds two neighbours in k of a packed weight (linear_layout.h): the even one is low.
-OCTAVO_INLINE Vec bf16_even(VecU pairs) { return (Vec)(pairs << 16); }
-OCTAVO_INLINE Vec bf16_odd(VecU pairs) { return (Vec)(pairs & 0xFFFF0000u); }
+OCTAVO_INLINE Vec bf16_even(VecU pairs) {
+  return (Vec)(pairs << 16);
+}
+OCTAVO_INLINE Vec bf16_odd(VecU pairs) {
+  return (Vec)(pairs & 0xFFFF0000u);
+}
 
 // bf16 bits in the low halves of the words; round to nearest even, NaN stays NaN.
 OCTAVO_INLINE VecU bf16_bits(Vec v) {
@@ -155,8 +184,12 @@ OCTAVO_INLINE VecU bf16_bits(Vec v) {
   const VecU rounded = (u + 0x7FFFu + ((u >> 16) & 1u)) >> 16;
   return v == v ? rounded : ((u >> 16) | 0x40u);
 }
-OCTAVO_INLINE VecH to_bf16(Vec v) { return narrow(bf16_bits(v)); }
-OCTAVO_INLINE Vec load_bf16(const uint16_t* p) { return from_bf16(load_as<VecH>(p)); }
+OCTAVO_INLINE VecH to_bf16(Vec v) {
+  return narrow(bf16_bits(v));
+}
+OCTAVO_INLINE Vec load_bf16(const uint16_t* p) {
+  return from_bf16(load_as<VecH>(p));
+}
 OCTAVO_INLINE void store_bf16(uint16_t* p, Vec v) {
   const VecH h = to_bf16(v);
   memcpy(p, &h, sizeof h);
@@ -168,8 +201,8 @@ OCTAVO_INLINE Vec from_f16(VecH h) {
 #elif defined(__AVX2__)
   return (Vec)_mm256_cvtph_ps((__m128i)h);
 #else
-  // The exponent is moved and then corrected by a multiplication, which is exact and handles subnormals;
-  // infinity and NaN get the exponent of all ones.
+  // The exponent is moved and then corrected by a multiplication, which is exact and handles
+  // subnormals; infinity and NaN get the exponent of all ones.
   const VecU u = widen(h), sign = (u & 0x8000u) << 16, rest = (u & 0x7FFFu) << 13;
   const Vec magnitude = (Vec)rest * 0x1p112f;
   const VecU bits = rest >= (0x7C00u << 13) ? (rest | 0x7F800000u) : (VecU)magnitude;
@@ -193,17 +226,20 @@ OCTAVO_INLINE VecH to_f16(Vec v) {
   return narrow(bits | sign);
 #endif
 }
-OCTAVO_INLINE Vec load_f16(const uint16_t* p) { return from_f16(load_as<VecH>(p)); }
+OCTAVO_INLINE Vec load_f16(const uint16_t* p) {
+  return from_f16(load_as<VecH>(p));
+}
 OCTAVO_INLINE void store_f16(uint16_t* p, Vec v) {
   const VecH h = to_f16(v);
   memcpy(p, &h, sizeof h);
 }
 
-// --- functions ----------------------------------------------------------------------------------------
+// --- functions
+// ----------------------------------------------------------------------------------------
 
-// e^x, relative error below 2e-7; zero below -86, where a result would soon be subnormal; infinity from
-// 88.73 on; NaN stays. Method: x = n ln 2 + r with |r| <= ln(2) / 2, ln 2 in two parts (Cody and Waite);
-// e^r by its Taylor series up to r^7; 2^n through the exponent bits.
+// e^x, relative error below 2e-7; zero below -86, where a result would soon be subnormal; infinity
+// from 88.73 on; NaN stays. Method: x = n ln 2 + r with |r| <= ln(2) / 2, ln 2 in two parts (Cody
+// and Waite); e^r by its Taylor series up to r^7; 2^n through the exponent bits.
 OCTAVO_INLINE Vec exp(Vec x) {
   const Vec bounded = x > 89.0f ? broadcast(89.0f) : x;
   // Adding 1.5 * 2^23 leaves the nearest integer in the low bits.

@@ -1,6 +1,7 @@
-// WeightMemory: where packed weights lie. It reserves address space in large arenas and hands out pieces, so
-// that neighbours share huge pages and a model costs what its weights do, rounded up once. Nothing is given
-// back before the last weight that uses an arena has gone. One thread at a time.
+// WeightMemory: where packed weights lie. It reserves address space in large arenas and hands out
+// pieces, so that neighbours share huge pages and a model costs what its weights do, rounded up
+// once. Nothing is given back before the last weight that uses an arena has gone. One thread at a
+// time.
 #pragma once
 
 #include <memory>

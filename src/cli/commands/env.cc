@@ -3,7 +3,6 @@
 
 #include <cstdio>
 
-#include "backend/cpu/isa.h"
 #include "cli/commands/commands.h"
 
 namespace octavo::cli {
@@ -12,9 +11,6 @@ int env_command(const Words& args) {
   FlagSet flags("octavo env", "Says what this machine has that matters to Octavo: put it into bug reports.");
   if (const auto code = parse_or_exit(flags, args, "env")) return *code;
   std::fputs(environment_report(OCTAVO_VERSION).c_str(), stdout);
-  const auto isa = cpu::select_isa();
-  const std::string kernels = isa.ok() ? std::string(cpu::to_string(*isa)) : isa.status().message();
-  std::printf("kernels:   %s\n", kernels.c_str());
   return 0;
 }
 

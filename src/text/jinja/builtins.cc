@@ -152,6 +152,58 @@ Value global_namespace(Runtime& runtime, const Value&, const Args& args) {
   return Value::name_space(make_dict(runtime, "namespace", args));
 }
 
+// joiner(separator): a function that gives nothing at first and then the separator.
+Value call_joiner(Runtime& runtime, const Value& self, const Args& args) {
+  bind("joiner", args, {}, 0, nullptr);
+  Dict& state = self.as_namespace();
+  const Value separator = *state.find(runtime, "separator");
+  const Value text = *state.find(runtime, "next");
+  state.set(runtime, Value::string("next"), separator);
+  return text;
+}
+
+Value global_joiner(Runtime& runtime, const Value&, const Args& args) {
+  Value a[1];
+  bind("joiner", args, {"sep"}, 0, a);
+  Dict* state = runtime.arena.make<Dict>();
+  state->set(runtime, Value::string("separator"), a[0].is_missing() ? Value::string(", ") : a[0]);
+  state->set(runtime, Value::string("next"), Value::string(""));
+  return runtime.function("joiner", call_joiner, Value::name_space(state));
+}
+
+// cycler(a, b, …): an object whose next() goes round its items. `current` and the place are its attributes.
+Value cycler_move(Runtime& runtime, const Value& self, bool to_start) {
+  Dict& state = self.as_namespace();
+  const std::span<const Value> items = state.find(runtime, "items")->items();
+  const Value before = *state.find(runtime, "current");
+  const int64_t place = to_start ? 0 : (state.find(runtime, "pos")->as_int() + 1) % static_cast<int64_t>(items.size());
+  state.set(runtime, Value::string("pos"), Value::integer(place));
+  state.set(runtime, Value::string("current"), items[place]);
+  return before;
+}
+Value cycler_next(Runtime& runtime, const Value& self, const Args& args) {
+  bind("next", args, {}, 0, nullptr);
+  return cycler_move(runtime, self, false);
+}
+Value cycler_reset(Runtime& runtime, const Value& self, const Args& args) {
+  bind("reset", args, {}, 0, nullptr);
+  cycler_move(runtime, self, true);
+  return Value::none();
+}
+
+Value global_cycler(Runtime& runtime, const Value&, const Args& args) {
+  if (args.positional.empty()) throw_python("RuntimeError: at least one item has to be provided");
+  Dict* state = runtime.arena.make<Dict>();
+  const Value cycler = Value::name_space(state);
+  const auto define = [&](std::string_view name, const Value& value) { state->set(runtime, Value::string(name), value); };
+  define("items", runtime.tuple({args.positional.begin(), args.positional.end()}));
+  define("pos", Value::integer(0));
+  define("current", args.positional[0]);
+  define("next", runtime.function("next", cycler_next, cycler));
+  define("reset", runtime.function("reset", cycler_reset, cycler));
+  return cycler;
+}
+
 // datetime.now().strftime(format)
 Value global_strftime_now(Runtime& runtime, const Value&, const Args& args) {
   static constexpr size_t kMaxBytes = 1 << 12;
@@ -262,7 +314,8 @@ std::span<const NamedGlobal> global_functions() {
   static constexpr NamedGlobal kGlobals[] = {
       {"raise_exception", global_raise_exception}, {"strftime_now", global_strftime_now},
       {"namespace", global_namespace},             {"dict", global_dict},
-      {"range", global_range},
+      {"range", global_range},                     {"joiner", global_joiner},
+      {"cycler", global_cycler},
   };
   return kGlobals;
 }

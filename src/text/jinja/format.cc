@@ -239,6 +239,7 @@ void PercentFormatter::convert() {
       if (decimal && value.is(Kind::kFloat) && std::abs(value.as_real()) < 9.2e18) {
         value = Value::integer(static_cast<int64_t>(value.as_real()));
       }
+      if (decimal && value.is_undefined()) throw_undefined(value.as_undefined());
       if (!value.is_integer()) {
         throw_python(std::string("TypeError: %") + spec.type + " format: a real number is required, not " + std::string(type_name(value)));
       }

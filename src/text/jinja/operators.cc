@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "text/jinja/builtins.h"
+#include "text/jinja/evaluator.h"
 #include "text/jinja/loop.h"
 #include "text/jinja/printing.h"
 #include "text/jinja/unicode.h"
@@ -101,7 +102,18 @@ bool equal_dicts(Runtime& runtime, const Dict& a, const Dict& b) {
   return true;
 }
 
-// A key by which views of dicts compare and are searched.
+// Views of keys and of items compare as sets; a view of values equals itself only.
+bool equal_views(Runtime& runtime, const DictView& a, const DictView& b) {
+  if (&a == &b) return true;
+  if (a.part != b.part || a.part == DictView::Part::kValues) return false;
+  if (a.part == DictView::Part::kItems) return equal_dicts(runtime, *a.dict, *b.dict);
+  if (a.dict->entries().size() != b.dict->entries().size()) return false;
+  for (const Dict::Entry& entry : a.dict->entries()) {
+    if (b.dict->find(runtime, entry.key) == nullptr) return false;
+  }
+  return true;
+}
+
 bool view_contains(Runtime& runtime, const DictView& view, const Value& item) {
   if (view.part == DictView::Part::kKeys) return view.dict->find(runtime, item) != nullptr;
   for (const Dict::Entry& entry : view.dict->entries()) {
@@ -120,10 +132,8 @@ bool view_contains(Runtime& runtime, const DictView& view, const Value& item) {
 bool truthy(const Value& value) {
   switch (value.kind()) {
     case Kind::kMissing:
-    case Kind::kNone: return false;
     case Kind::kUndefined:
-      if (value.as_undefined().is_security) throw_undefined(value.as_undefined());
-      return false;
+    case Kind::kNone: return false;
     case Kind::kBool:
     case Kind::kInt: return value.as_int() != 0;
     case Kind::kFloat: return value.as_real() != 0;
@@ -156,10 +166,8 @@ bool equal(Runtime& runtime, const Value& a, const Value& b) {
   if (a.is_number() && b.is_number()) return order_numbers(a, b) == 0;
   if (a.kind() != b.kind()) return false;
   switch (a.kind()) {
-    case Kind::kNone: return true;
-    case Kind::kUndefined:
-      if (a.as_undefined().is_security) throw_undefined(a.as_undefined());
-      return true;
+    case Kind::kNone:
+    case Kind::kUndefined: return true;
     case Kind::kString:
       if (a.as_string().size() != b.as_string().size()) return false;
       runtime.charge_bytes(a.as_string().size());
@@ -167,6 +175,7 @@ bool equal(Runtime& runtime, const Value& a, const Value& b) {
     case Kind::kList:
     case Kind::kTuple: return equal_items(runtime, a.items(), b.items());
     case Kind::kDict: return equal_dicts(runtime, a.as_dict(), b.as_dict());
+    case Kind::kDictView: return equal_views(runtime, a.as_dict_view(), b.as_dict_view());
     case Kind::kRange: {
       const Range &x = a.as_range(), &y = b.as_range();
       if (x.size() != y.size()) return false;
@@ -436,9 +445,7 @@ Value positive(const Value& value) {
 
 std::optional<int64_t> length_if_any(Runtime& runtime, const Value& value) {
   switch (value.kind()) {
-    case Kind::kUndefined:
-      if (value.as_undefined().is_security) throw_undefined(value.as_undefined());
-      return 0;
+    case Kind::kUndefined: return 0;
     case Kind::kString: runtime.charge_bytes(value.as_string().size()); return count_code_points(value.as_string());
     case Kind::kList:
     case Kind::kTuple: return static_cast<int64_t>(value.items().size());
@@ -556,6 +563,7 @@ Value attribute_or_missing(Runtime& runtime, const Value& object, std::string_vi
       return found == nullptr ? Value() : *found;
     }
     case Kind::kLoop: return object.as_loop().attribute(runtime, name);
+    case Kind::kMacro: return name == "name" ? Value::string(object.as_macro().definition->name) : Value();
     case Kind::kTuple:
       if (object.as_sequence().is_group && name == "grouper") return object.items()[0];
       if (object.as_sequence().is_group && name == "list") return object.items()[1];

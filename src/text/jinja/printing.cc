@@ -156,10 +156,7 @@ void append_repr(Runtime& runtime, std::string& out, const Value& value) {
 
 void append_str(Runtime& runtime, std::string& out, const Value& value) {
   if (value.is_string()) return runtime.append(out, value.as_string());
-  if (value.is_undefined()) {
-    if (value.as_undefined().is_security) throw_undefined(value.as_undefined());
-    return;
-  }
+  if (value.is_undefined()) return;
   append_repr(runtime, out, value);
 }
 

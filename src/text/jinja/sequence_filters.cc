@@ -137,17 +137,22 @@ class MapItems : public Iterator {
   bool start(Runtime& runtime) {
     if (!truthy(input_)) return false;
     source_.emplace(runtime, input_);
-    if (args_.positional.empty() && !args_.keywords.empty()) {
-      Value a[2];
-      bind("map", args_, {"attribute", "default"}, 0, a);
-      if (a[0].is_missing()) throw_raised("map requires a filter argument");
-      getter_ = Getter(runtime, a[0], false, a[1]);
+    if (args_.positional.empty()) {
+      Value attribute, fallback;
+      std::string_view unexpected;
+      for (const Keyword& keyword : args_.keywords) {
+        if (keyword.name == "attribute") attribute = keyword.value;
+        else if (keyword.name == "default") fallback = keyword.value;
+        else unexpected = keyword.name;
+      }
+      if (attribute.is_missing()) throw_raised("map requires a filter argument");
+      if (!unexpected.empty()) throw_raised("Unexpected keyword argument '" + std::string(unexpected) + "'");
+      getter_ = Getter(runtime, attribute, false, fallback);
       return true;
     }
-    if (args_.positional.empty()) throw_raised("map requires a filter argument");
     const std::string_view name = string_argument("map", args_.positional[0]);
     filter_ = find_filter(name);
-    if (filter_ == nullptr) throw_raised("No filter named '" + std::string(name) + "' found.");
+    if (filter_ == nullptr) throw_raised("No filter named '" + std::string(name) + "'.");
     filter_args_ = {args_.positional.subspan(1), args_.keywords};
     return true;
   }
@@ -191,7 +196,7 @@ class SelectItems : public Iterator {
     if (!rest.empty()) {
       const std::string_view name = string_argument("select", rest[0]);
       test_ = find_test(name);
-      if (test_ == nullptr) throw_raised("No test named '" + std::string(name) + "' found.");
+      if (test_ == nullptr) throw_raised("No test named '" + std::string(name) + "'.");
       test_args_ = {rest.subspan(1), args_.keywords};
     }
     source_.emplace(runtime, input_);
@@ -296,8 +301,7 @@ Value filter_first(Runtime& runtime, const Value& input, const Args& args) {
 
 Value filter_last(Runtime& runtime, const Value& input, const Args& args) {
   bind("last", args, {}, 0, nullptr);
-  if (input.is_undefined()) throw_undefined(input.as_undefined());
-  const bool reversible = input.is_string() || input.is_sequence() || input.is(Kind::kDict) ||
+  const bool reversible = input.is_undefined() || input.is_string() || input.is_sequence() || input.is(Kind::kDict) ||
                           input.is(Kind::kDictView) || input.is(Kind::kRange);
   if (!reversible) throw_python("TypeError: '" + std::string(type_name(input)) + "' object is not reversible");
   const std::vector<Value> items = collect(runtime, input);
@@ -319,7 +323,6 @@ Value filter_reverse(Runtime& runtime, const Value& input, const Args& args) {
   if (input.is_string()) return slice(runtime, input, Value::none(), Value::none(), Value::integer(-1));
   // A generator cannot be walked backwards: Jinja makes a list of it.
   if (input.is(Kind::kIterator)) return runtime.list(reversed_items(runtime, input, {}));
-  if (input.is_undefined()) throw_undefined(input.as_undefined());
   Cursor(runtime, input);
   return deferred<reversed_items>(runtime, input, {});
 }
@@ -345,7 +348,7 @@ Value filter_sort(Runtime& runtime, const Value& input, const Args& args) {
   for (const Value& item : items) {
     std::vector<Value> key;
     for (const Getter& getter : getters) key.push_back(getter(runtime, item));
-    keys.push_back(key.size() == 1 ? key[0] : runtime.tuple(key));
+    keys.push_back(runtime.tuple(key));
   }
   return runtime.list(sorted(runtime, items, keys, flag(a[0])));
 }

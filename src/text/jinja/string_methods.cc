@@ -89,7 +89,7 @@ std::vector<std::string_view> split_spaces(Runtime& runtime, std::string_view te
   while (!text.empty()) {
     runtime.charge(1);
     if (limit >= 0 && static_cast<int64_t>(parts.size()) >= limit) {
-      parts.push_back(from_right ? text : text);
+      parts.push_back(text);
       break;
     }
     if (!from_right) {
@@ -124,10 +124,9 @@ Value split(Runtime& runtime, std::string_view name, const Value& self, const Ar
   if (separator.empty()) throw_python("ValueError: empty separator");
   std::vector<std::string_view> parts;
   while (limit < 0 || static_cast<int64_t>(parts.size()) < limit) {
-    if (from_right) runtime.charge_bytes(text.size() * 8);
     const size_t at = from_right ? find_last_text(text, separator) : find_text(text, separator);
     if (at == std::string_view::npos) break;
-    runtime.charge(1);
+    runtime.charge_bytes(separator.size() * 8);
     const std::string_view after = text.substr(at + separator.size());
     parts.push_back(from_right ? after : text.substr(0, at));
     text = from_right ? text.substr(0, at) : after;
@@ -138,11 +137,7 @@ Value split(Runtime& runtime, std::string_view name, const Value& self, const Ar
 }
 
 Value str_split(Runtime& r, const Value& self, const Args& args) { return split(r, "split", self, args, false); }
-Value str_rsplit(Runtime& runtime, const Value& self, const Args& args) {
-  // Without a limit the direction does not matter, and forwards is faster.
-  const bool limited = args.positional.size() > 1 || !args.keywords.empty();
-  return split(runtime, "rsplit", self, args, limited);
-}
+Value str_rsplit(Runtime& r, const Value& self, const Args& args) { return split(r, "rsplit", self, args, true); }
 
 Value str_splitlines(Runtime& runtime, const Value& self, const Args& args) {
   Value a[1];

@@ -95,18 +95,21 @@ void Dict::index_entry(Runtime& runtime, uint32_t entry) {
 
 // ---- The caller's data
 
+namespace {
+Value import_string(Runtime& runtime, const std::string& text) {
+  runtime.charge_bytes(text.size());
+  if (!valid_utf8(text)) return runtime.text(replace_invalid_utf8(text));
+  return Value::string(text);
+}
+}  // namespace
+
 Value import_value(Runtime& runtime, const octavo::Value& from) {
   runtime.charge(1);
   if (from.is_null()) return Value::none();
   if (from.is_bool()) return Value::boolean(from.as_bool());
   if (from.is_int()) return Value::integer(from.as_int());
   if (from.is_double()) return Value::real(from.as_double());
-  if (from.is_string()) {
-    const std::string& text = from.as_string();
-    runtime.charge_bytes(text.size());
-    if (!valid_utf8(text)) return runtime.text(replace_invalid_utf8(text));
-    return Value::string(text);
-  }
+  if (from.is_string()) return import_string(runtime, from.as_string());
   const DepthGuard guard(runtime);
   if (from.is_list()) {
     std::vector<Value> items;
@@ -116,7 +119,7 @@ Value import_value(Runtime& runtime, const octavo::Value& from) {
   }
   Dict* dict = runtime.arena.make<Dict>();
   for (const auto& [key, item] : from.as_dict()) {
-    dict->set(runtime, import_value(runtime, octavo::Value(key)), import_value(runtime, item));
+    dict->set(runtime, import_string(runtime, key), import_value(runtime, item));
   }
   return Value::dict(dict);
 }
@@ -168,8 +171,6 @@ Value Runtime::unsafe_attribute(const Value& object, std::string_view name) {
 Cursor::Cursor(Runtime& runtime, const Value& source) : source_(source) {
   switch (source.kind()) {
     case Kind::kUndefined:
-      if (source.as_undefined().is_security) throw_undefined(source.as_undefined());
-      return;
     case Kind::kString:
     case Kind::kList:
     case Kind::kTuple:
