@@ -1,8 +1,11 @@
-// Rates of the CPU's attention, one layer a call, beside the machine's limits as bench_cpu_linear measures them:
-// decode in GB/s of KV read, prefill in GFLOP/s of the products under the causal mask.
-//   bench_cpu_attention [--threads N] [--isa NAME] [--dtype float32|bfloat16|float16] [--dim D] [--heads Hq] [--kv-heads Hkv]
-// Layers take turns, so that KV comes from where it lies in a model. Each figure is the median of 9 samples of
-// about 20 ms; with one thread in its own processor time, which a busy machine distorts less.
+// Rates of the CPU's attention, one layer a call, beside the machine's limits as bench_cpu_linear
+// measures them: decode in GB/s of KV read, prefill in GFLOP/s of the products under the causal
+// mask.
+//   bench_cpu_attention [--threads N] [--isa NAME] [--dtype float32|bfloat16|float16] [--dim D]
+//   [--heads Hq] [--kv-heads Hkv]
+// Layers take turns, so that KV comes from where it lies in a model. Each figure is the median of 9
+// samples of about 20 ms, with the best in brackets; with one thread in its own processor time,
+// which a busy machine distorts less.
 #include <time.h>
 
 #include <algorithm>
@@ -26,12 +29,17 @@ double seconds() {
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
+struct Seconds {
+  double median, best;
+};
+
 template <typename F>
-double median_seconds(F run) {
+Seconds measure(F run) {
   run();
   const double once_begin = seconds();
   run();
-  const int inner = std::clamp(static_cast<int>(0.02 / std::max(seconds() - once_begin, 1e-7)), 1, 2000);
+  const int inner =
+      std::clamp(static_cast<int>(0.02 / std::max(seconds() - once_begin, 1e-7)), 1, 2000);
   std::vector<double> t;
   for (int i = 0; i < 9; ++i) {
     const double begin = seconds();
@@ -39,7 +47,7 @@ double median_seconds(F run) {
     t.push_back((seconds() - begin) / inner);
   }
   std::sort(t.begin(), t.end());
-  return t[t.size() / 2];
+  return {t[t.size() / 2], t[0]};
 }
 
 struct Options {
@@ -51,7 +59,11 @@ struct Options {
 // `rows` sequences of `length` positions of which the last `queries` are this step's.
 struct Bench {
   Bench(const Options& options, int rows, int length, int queries)
-      : o(options), rows(rows), length(length), queries(queries), blocks_per_row((length + 15) / 16) {
+      : o(options),
+        rows(rows),
+        length(length),
+        queries(queries),
+        blocks_per_row((length + 15) / 16) {
     const KvCacheSpec one{1, o.kv_heads, o.dim, 16, rows * blocks_per_row, 0, o.dtype};
     const auto layer_bytes = static_cast<int64_t>(kv_block_bytes(one)) * one.num_blocks;
     layers = static_cast<int>(std::clamp<int64_t>((400 << 20) / layer_bytes, 1, 32));
@@ -88,7 +100,8 @@ struct Bench {
     ThreadPool pool(1);
     const int count = rows * blocks_per_row * 16, size = (o.heads + 2 * o.kv_heads) * o.dim;
     std::vector<float> qkv(static_cast<size_t>(size));
-    for (size_t i = 0; i < qkv.size(); ++i) qkv[i] = static_cast<float>(i * 37 % 101) * 0.02f - 1.0f;
+    for (size_t i = 0; i < qkv.size(); ++i)
+      qkv[i] = static_cast<float>(i * 37 % 101) * 0.02f - 1.0f;
     std::vector<float> q_out(static_cast<size_t>(o.heads) * o.dim);
     for (int layer = 0; layer < layers; ++layer) {
       for (int64_t slot = 0; slot < count; ++slot) {
@@ -109,7 +122,7 @@ struct Bench {
     }
   }
 
-  double run(Isa isa, ThreadPool& pool) {
+  Seconds run(Isa isa, ThreadPool& pool) {
     const AttentionBatch b = batch();
     AttentionArgs args;
     args.q = {q.data(), DType::kF32, {b.num_tokens, o.heads * o.dim}};
@@ -119,7 +132,7 @@ struct Bench {
     args.scale = 1 / std::sqrt(static_cast<float>(o.dim));
     args.out = {out.data(), DType::kF32, {b.num_tokens, o.heads * o.dim}};
     int turn = 0;
-    return median_seconds([&] {
+    return measure([&] {
       args.layer = turn++ % layers;
       attention(isa, pool, args);
     });
@@ -137,18 +150,25 @@ struct Bench {
 void run(const Options& o) {
   ThreadPool pool(o.threads);
   if (o.threads == 1) clock_id = CLOCK_THREAD_CPUTIME_ID;
-  const struct { int rows, length, queries; } kCases[] = {
-      {1, 512, 1}, {1, 4096, 1}, {1, 16384, 1}, {16, 512, 1}, {64, 512, 1}, {1, 512, 512}, {1, 2048, 512}};
+  const struct {
+    int rows, length, queries;
+  } kCases[] = {{1, 512, 1},  {1, 4096, 1},  {1, 16384, 1}, {16, 512, 1},
+                {64, 512, 1}, {1, 512, 512}, {1, 2048, 512}};
   for (const auto& c : kCases) {
     Bench bench(o, c.rows, c.length, c.queries);
     for (const Isa isa : machine_isas()) {
       if (!o.isa.empty() && o.isa != to_string(isa)) continue;
-      const double t = bench.run(isa, pool);
-      const double seen = c.rows * (c.queries * (c.length - c.queries) + 0.5 * c.queries * (c.queries + 1));
+      const Seconds t = bench.run(isa, pool);
+      const double seen =
+          c.rows * (c.queries * (c.length - c.queries) + 0.5 * c.queries * (c.queries + 1));
       const double bytes = 2.0 * c.rows * c.length * o.kv_heads * o.dim * size_of(o.dtype);
-      std::printf("%-8s %d/%d heads of %d, %2d x %3d queries at %5d: %9.3f ms  %6.1f GB/s  %7.1f GFLOP/s\n",
-                  std::string(to_string(isa)).c_str(), o.heads, o.kv_heads, o.dim, c.rows, c.queries, c.length,
-                  t * 1e3, bytes / t * 1e-9, 4 * seen * o.heads * o.dim / t * 1e-9);
+      const double flop = 4 * seen * o.heads * o.dim;
+      std::printf(
+          "%-8s %d/%d heads of %d, %2d x %3d queries at %5d: %9.3f ms (%.3f)  %6.1f GB/s (%.1f)  "
+          "%7.1f GFLOP/s (%.1f)\n",
+          std::string(to_string(isa)).c_str(), o.heads, o.kv_heads, o.dim, c.rows, c.queries,
+          c.length, t.median * 1e3, t.best * 1e3, bytes / t.median * 1e-9, bytes / t.best * 1e-9,
+          flop / t.median * 1e-9, flop / t.best * 1e-9);
       std::fflush(stdout);
     }
   }

@@ -75,8 +75,8 @@ void run(int vocab, const std::string& wanted) {
         t.push_back((seconds() - begin) / 20);
       }
       std::sort(t.begin(), t.end());
-      std::printf("%-8s %-30s vocabulary %6d: %8.1f us\n", std::string(to_string(isa)).c_str(), kind.name,
-                  vocab, t[t.size() / 2] * 1e6);
+      std::printf("%-8s %-30s vocabulary %6d: %8.1f us\n", std::string(to_string(isa)).c_str(),
+                  kind.name, vocab, t[t.size() / 2] * 1e6);
     }
   }
 }

@@ -52,7 +52,7 @@ struct BenchServeOptions {
   std::string dataset_path;
   int custom_output_len = 0;
   bench::RandomDataset random;
-  int vocab_size = 0;    // 0: found out from the server
+  int vocab_size = 0;  // 0: found out from the server
   bool prompt_ids = false;
   bool ignore_eos = false;
   std::optional<double> temperature, top_p;

@@ -48,8 +48,10 @@ BenchServeOptions parse_serve(const Words& args, Status* status = nullptr) {
   BenchServeOptions o;
   Status result = make_bench_serve_flags(o).parse(args);
   if (result.ok()) result = finish_bench_serve_options(o);
-  if (status != nullptr) *status = result;
-  else EXPECT_TRUE(result.ok()) << result.message();
+  if (status != nullptr)
+    *status = result;
+  else
+    EXPECT_TRUE(result.ok()) << result.message();
   return o;
 }
 
@@ -68,10 +70,28 @@ TEST(BenchServe, DefaultsAreVllms) {
 }
 
 TEST(BenchServe, ReadsTrafficMetricsAndGoodput) {
-  const BenchServeOptions o = parse_serve(
-      {"--backend", "openai-chat", "--host", "::1", "--port", "9", "--request-rate", "2.5", "--max-concurrency=64",
-       "--percentile-metrics", "ttft,e2el", "--metric-percentiles", "50,99.9", "--goodput", "ttft:200", "tpot:20",
-       "--temperature", "0", "--metadata", "a=b", "--random-range-ratio", "0.5"});
+  const BenchServeOptions o = parse_serve({"--backend",
+                                           "openai-chat",
+                                           "--host",
+                                           "::1",
+                                           "--port",
+                                           "9",
+                                           "--request-rate",
+                                           "2.5",
+                                           "--max-concurrency=64",
+                                           "--percentile-metrics",
+                                           "ttft,e2el",
+                                           "--metric-percentiles",
+                                           "50,99.9",
+                                           "--goodput",
+                                           "ttft:200",
+                                           "tpot:20",
+                                           "--temperature",
+                                           "0",
+                                           "--metadata",
+                                           "a=b",
+                                           "--random-range-ratio",
+                                           "0.5"});
   EXPECT_EQ(o.base_url, "http://[::1]:9");
   EXPECT_EQ(o.endpoint, "/v1/chat/completions");
   EXPECT_EQ(o.run.request_rate, 2.5);

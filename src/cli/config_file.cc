@@ -72,11 +72,13 @@ StatusOr<Words> read_config_file(const std::string& path) {
     const YAML::Node root = YAML::LoadFile(path);
     if (root.IsNull()) return words;
     if (!root.IsMap()) {
-      return invalid_argument(path + ": expected flags as `name: value` lines, at " + position(root.Mark()));
+      return invalid_argument(path + ": expected flags as `name: value` lines, at " +
+                              position(root.Mark()));
     }
     for (const auto& entry : root) {
       if (!entry.first.IsScalar()) {
-        return invalid_argument(path + ": a flag's name must be a word, at " + position(entry.first.Mark()));
+        return invalid_argument(path + ": a flag's name must be a word, at " +
+                                position(entry.first.Mark()));
       }
       append_entry(words, entry.first.Scalar(), entry.second);
     }

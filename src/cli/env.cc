@@ -1,5 +1,6 @@
-// Looks at the machine through /proc, cgroups and, for GPUs, libcuda by dlopen: nothing is linked, so a machine
-// without a driver only says so. CPU features come from the kernel's list, which leaves out what it does not allow.
+// Looks at the machine through /proc, cgroups and, for GPUs, libcuda by dlopen: nothing is linked,
+// so a machine without a driver only says so. CPU features come from the kernel's list, which
+// leaves out what it does not allow.
 #include "cli/env.h"
 
 #include <dlfcn.h>
@@ -42,7 +43,8 @@ double cgroup_cores() {
   double quota = 0, period = 0;
   std::ifstream v2("/sys/fs/cgroup/cpu.max");
   if (v2 >> quota >> period && period > 0) return quota / period;
-  std::ifstream v1("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  std::ifstream v1("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
+      v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
   if (v1 >> quota && v1_period >> period && quota > 0 && period > 0) return quota / period;
   return 0;
 }
@@ -59,14 +61,17 @@ std::string joined(const std::vector<std::string>& words) {
   return out.empty() ? "none of those that Octavo uses" : out;
 }
 
-std::string major_minor(int major, int minor) { return std::to_string(major) + "." + std::to_string(minor); }
+std::string major_minor(int major, int minor) {
+  return std::to_string(major) + "." + std::to_string(minor);
+}
 
 }  // namespace
 
 std::vector<std::string> useful_features(const std::string& cpuinfo) {
-  static constexpr std::array kUseful = {"avx2",        "fma",         "f16c",        "avx512f",   "avx512bw",
-                                         "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile",  "amx_bf16",
-                                         "amx_int8",    "amx_fp16",    "asimd",       "bf16",      "i8mm", "sve"};
+  static constexpr std::array kUseful = {"avx2",     "fma",         "f16c",        "avx512f",
+                                         "avx512bw", "avx512_vnni", "avx512_bf16", "avx512_fp16",
+                                         "amx_tile", "amx_bf16",    "amx_int8",    "amx_fp16",
+                                         "asimd",    "bf16",        "i8mm",        "sve"};
   const std::string x86 = field(cpuinfo, "flags");
   std::istringstream flags(x86.empty() ? field(cpuinfo, "Features") : x86);
   std::vector<std::string> out;
@@ -84,16 +89,20 @@ CpuReport inspect_cpu() {
   report.cores_present = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
-  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) report.cores_allowed = CPU_COUNT(&allowed);
+  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0)
+    report.cores_allowed = CPU_COUNT(&allowed);
   report.cores_quota = cgroup_cores();
   return report;
 }
 
 MemoryReport inspect_memory() {
   const std::string meminfo = read_file("/proc/meminfo");
-  const auto kib = [&meminfo](const char* name) { return std::atoll(field(meminfo, name).c_str()) * 1024; };
+  const auto kib = [&meminfo](const char* name) {
+    return std::atoll(field(meminfo, name).c_str()) * 1024;
+  };
   MemoryReport report{kib("MemTotal"), kib("MemAvailable"), 0};
-  for (const char* path : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+  for (const char* path :
+       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
     const int64_t limit = std::atoll(read_file(path).c_str());
     if (limit > 0 && limit < report.total) report.cgroup_limit = limit;
   }
@@ -126,7 +135,8 @@ GpuReport inspect_gpus() {
   if (version(&number) == 0) report.driver_cuda = major_minor(number / 1000, number % 1000 / 10);
   count(&gpus);
   for (int i = 0; i < gpus; ++i) {
-    // A CUdevice is the ordinal itself in every driver there is; attributes 75 and 76 are the capability.
+    // A CUdevice is the ordinal itself in every driver there is; attributes 75 and 76 are the
+    // capability.
     char text[256] = "";
     size_t bytes = 0;
     int major = 0, minor = 0;
@@ -144,8 +154,8 @@ std::string operating_system() {
   utsname kernel{};
   uname(&kernel);
   const std::string name = field(read_file("/etc/os-release"), "PRETTY_NAME");
-  return (name.empty() ? "unknown" : name) + ", " + kernel.sysname + " " + kernel.release + " " + kernel.machine +
-         ", glibc " + gnu_get_libc_version();
+  return (name.empty() ? "unknown" : name) + ", " + kernel.sysname + " " + kernel.release + " " +
+         kernel.machine + ", glibc " + gnu_get_libc_version();
 }
 
 std::string environment_report(const std::string& version) {
@@ -157,10 +167,11 @@ std::string environment_report(const std::string& version) {
   out += "system:    " + operating_system() + "\n";
   out += "cpu:       " + (cpu.model.empty() ? "unknown" : cpu.model) + "\n";
   out += "features:  " + joined(cpu.features) + "\n";
-  out += "cores:     " + std::to_string(cpu.cores_present) + " online, " + std::to_string(cpu.cores_allowed) +
-         " allowed by affinity";
+  out += "cores:     " + std::to_string(cpu.cores_present) + " online, " +
+         std::to_string(cpu.cores_allowed) + " allowed by affinity";
   char quota[64] = ", no cgroup limit";
-  if (cpu.cores_quota > 0) std::snprintf(quota, sizeof quota, ", %.2f allowed by cgroup", cpu.cores_quota);
+  if (cpu.cores_quota > 0)
+    std::snprintf(quota, sizeof quota, ", %.2f allowed by cgroup", cpu.cores_quota);
   out += std::string(quota) + "\n";
   out += "memory:    " + gib(memory.total) + ", " + gib(memory.available) + " available";
   if (memory.cgroup_limit > 0) out += ", " + gib(memory.cgroup_limit) + " allowed by cgroup";

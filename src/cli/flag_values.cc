@@ -16,15 +16,24 @@ Status not_a(std::string_view kind, std::string_view text) {
 // The multiplier of a suffix, or 0. Lower case is decimal, upper case is binary.
 double multiplier(char suffix) {
   switch (suffix) {
-    case 'k': return 1e3;
-    case 'm': return 1e6;
-    case 'g': return 1e9;
-    case 't': return 1e12;
-    case 'K': return 1024.0;
-    case 'M': return 1024.0 * 1024;
-    case 'G': return 1024.0 * 1024 * 1024;
-    case 'T': return 1024.0 * 1024 * 1024 * 1024;
-    default: return 0;
+    case 'k':
+      return 1e3;
+    case 'm':
+      return 1e6;
+    case 'g':
+      return 1e9;
+    case 't':
+      return 1e12;
+    case 'K':
+      return 1024.0;
+    case 'M':
+      return 1024.0 * 1024;
+    case 'G':
+      return 1024.0 * 1024 * 1024;
+    case 'T':
+      return 1024.0 * 1024 * 1024 * 1024;
+    default:
+      return 0;
   }
 }
 
@@ -55,7 +64,8 @@ StatusOr<int64_t> parse_count(std::string_view text) {
   const bool plain = digits.find_first_not_of("0123456789.") == std::string_view::npos;
   if (!value.ok() || !plain) return not_a("a count like 4096, 4k or 4K", text);
   if (!decimal && digits.find('.') != std::string_view::npos) {
-    return invalid_argument("'" + std::string(text) + "': fractions need a decimal suffix (k, m, g, t)");
+    return invalid_argument("'" + std::string(text) +
+                            "': fractions need a decimal suffix (k, m, g, t)");
   }
   const double product = std::round(*value * factor);
   if (product > 9e18) return not_a("a count that fits 64 bits", text);

@@ -1,6 +1,6 @@
-// FlagSet in three steps: words become settings (a flag and its values), layer by layer, first the config
-// file's, then the command line's; every setting is checked and applied; the help is printed from the same
-// declarations.
+// FlagSet in three steps: words become settings (a flag and its values), layer by layer, first the
+// config file's, then the command line's; every setting is checked and applied; the help is printed
+// from the same declarations.
 #include "cli/flags.h"
 
 #include <algorithm>
@@ -34,9 +34,25 @@ Status check_range(double value, const Range& range) {
   return invalid_argument("must be between " + trimmed(range.low) + " and " + trimmed(range.high));
 }
 
+// Reads a word, checks it against `range` and T's own, and stores it.
+template <typename T>
+std::function<Status(const std::string&)> store_whole_number(
+    T* target, Range range, StatusOr<int64_t> (*read)(std::string_view)) {
+  if constexpr (sizeof(T) == 4) {
+    range = {std::max(range.low, -2147483648.0), std::min(range.high, 2147483647.0)};
+  }
+  return [=](const std::string& word) -> Status {
+    ASSIGN_OR_RETURN(const int64_t value, read(word));
+    RETURN_IF_ERROR(check_range(static_cast<double>(value), range));
+    *target = static_cast<T>(value);
+    return {};
+  };
+}
+
 bool contains_word(std::string_view text, std::string_view word) {
   const auto same = [](char a, char b) {
-    return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b));
+    return std::tolower(static_cast<unsigned char>(a)) ==
+           std::tolower(static_cast<unsigned char>(b));
   };
   return std::search(text.begin(), text.end(), word.begin(), word.end(), same) != text.end();
 }
@@ -72,50 +88,37 @@ void FlagSet::add(Flag flag) {
   flags_.push_back(std::move(flag));
 }
 
-void FlagSet::custom(std::string name, std::string placeholder, std::string default_text, std::string help,
-                     std::function<Status(const std::string&)> set) {
-  add({.name = std::move(name), .placeholder = std::move(placeholder),
-       .default_text = std::move(default_text), .help = std::move(help),
+void FlagSet::custom(std::string name, std::string placeholder, std::string default_text,
+                     std::string help, std::function<Status(const std::string&)> set) {
+  add({.name = std::move(name),
+       .placeholder = std::move(placeholder),
+       .default_text = std::move(default_text),
+       .help = std::move(help),
        .set = [set = std::move(set)](const Words& values, bool) { return set(values.back()); }});
 }
 
-void FlagSet::text(std::string name, std::string* target, std::string placeholder, std::string help) {
-  custom(std::move(name), std::move(placeholder), *target, std::move(help), [target](const std::string& v) {
-    *target = v;
-    return ok_status();
-  });
+void FlagSet::text(std::string name, std::string* target, std::string placeholder,
+                   std::string help) {
+  custom(std::move(name), std::move(placeholder), *target, std::move(help),
+         [target](const std::string& v) {
+           *target = v;
+           return ok_status();
+         });
 }
 
 void FlagSet::integer(std::string name, int64_t* target, Range range, std::string help) {
   custom(std::move(name), "N", std::to_string(*target), std::move(help),
-         [target, range](const std::string& v) -> Status {
-           ASSIGN_OR_RETURN(const int64_t value, parse_integer(v));
-           RETURN_IF_ERROR(check_range(static_cast<double>(value), range));
-           *target = value;
-           return {};
-         });
+         store_whole_number(target, range, parse_integer));
 }
 
 void FlagSet::integer(std::string name, int* target, Range range, std::string help) {
-  range = {std::max(range.low, -2147483648.0), std::min(range.high, 2147483647.0)};
   custom(std::move(name), "N", std::to_string(*target), std::move(help),
-         [target, range](const std::string& v) -> Status {
-           ASSIGN_OR_RETURN(const int64_t value, parse_integer(v));
-           RETURN_IF_ERROR(check_range(static_cast<double>(value), range));
-           *target = static_cast<int>(value);
-           return {};
-         });
+         store_whole_number(target, range, parse_integer));
 }
 
 void FlagSet::count(std::string name, int* target, Range range, std::string help) {
-  range.high = std::min(range.high, 2147483647.0);
   custom(std::move(name), "N", std::to_string(*target), std::move(help),
-         [target, range](const std::string& v) -> Status {
-           ASSIGN_OR_RETURN(const int64_t value, parse_count(v));
-           RETURN_IF_ERROR(check_range(static_cast<double>(value), range));
-           *target = static_cast<int>(value);
-           return {};
-         });
+         store_whole_number(target, range, parse_count));
 }
 
 void FlagSet::number(std::string name, double* target, Range range, std::string help) {
@@ -145,8 +148,11 @@ void FlagSet::choice(std::string name, std::string* target,
 }
 
 void FlagSet::toggle(std::string name, bool* target, std::string help) {
-  add({.name = std::move(name), .default_text = *target ? "on" : "off", .help = std::move(help),
-       .negatable = true, .set = [target](const Words&, bool negated) {
+  add({.name = std::move(name),
+       .default_text = *target ? "on" : "off",
+       .help = std::move(help),
+       .negatable = true,
+       .set = [target](const Words&, bool negated) {
          *target = !negated;
          return ok_status();
        }});
@@ -159,15 +165,19 @@ void FlagSet::turn_on(std::string name, bool* target, std::string help) {
 
 void FlagSet::custom_list(std::string name, std::string placeholder, std::string help,
                           std::function<Status(const Words&)> set) {
-  add({.name = std::move(name), .placeholder = std::move(placeholder), .help = std::move(help), .many = true,
+  add({.name = std::move(name),
+       .placeholder = std::move(placeholder),
+       .help = std::move(help),
+       .many = true,
        .set = [set = std::move(set)](const Words& values, bool) { return set(values); }});
 }
 
 void FlagSet::list(std::string name, Words* target, std::string placeholder, std::string help) {
-  custom_list(std::move(name), std::move(placeholder), std::move(help), [target](const Words& values) {
-    *target = values;
-    return ok_status();
-  });
+  custom_list(std::move(name), std::move(placeholder), std::move(help),
+              [target](const Words& values) {
+                *target = values;
+                return ok_status();
+              });
 }
 
 const FlagSet::Flag* FlagSet::find(std::string_view name) const {
@@ -187,7 +197,8 @@ std::string FlagSet::nearest(std::string_view name) const {
 }
 
 Status FlagSet::parse_foreign(const std::string& name, const std::string& written,
-                              std::optional<std::string> inline_value, const Words& args, size_t& i) {
+                              std::optional<std::string> inline_value, const Words& args,
+                              size_t& i) {
   if (name.size() == 2 && name[0] == 'O') inline_value = name.substr(1);  // -O3 is -O 3
   const bool negated = name.rfind("no-", 0) == 0;
   const std::string bare = negated ? name.substr(3) : name;
@@ -211,7 +222,8 @@ Status FlagSet::parse_foreign(const std::string& name, const std::string& writte
   const std::string shown = written + (flag->arity == Arity::kSwitch ? "" : " " + value);
   if (!(negated && flag->name == bare) && !is_harmless(*flag, value)) {
     const bool by_value = !flag->harmless.empty() && flag->arity != Arity::kSwitch;
-    return unimplemented((by_value ? shown : written) + " is known to vLLM but not supported by octavo yet");
+    return unimplemented((by_value ? shown : written) +
+                         " is known to vLLM but not supported by octavo yet");
   }
   notices_.push_back(shown + " changes nothing in octavo");
   return {};
@@ -255,7 +267,8 @@ Status FlagSet::parse_flag(const Words& args, size_t& i, Settings& settings) {
       setting.values.push_back(args[++i]);
       if (!flag->many) break;
     }
-    if (setting.values.empty()) return invalid_argument(written + " needs a value: " + flag->placeholder);
+    if (setting.values.empty())
+      return invalid_argument(written + " needs a value: " + flag->placeholder);
   }
   const auto earlier = settings.find(flag->name);
   if (flag->many && earlier != settings.end()) {
@@ -271,8 +284,10 @@ Status FlagSet::parse_layer(const Words& args, Settings& settings, std::string* 
   for (size_t i = 0; i < args.size() && !help_asked_; ++i) {
     const std::string& word = args[i];
     if (looks_like_flag(word)) {
-      if (config_ && config_file != nullptr && (word == "--config" || word.rfind("--config=", 0) == 0)) {
-        if (word.size() == 8 && i + 1 == args.size()) return invalid_argument("--config needs a value: FILE");
+      if (config_ && config_file != nullptr &&
+          (word == "--config" || word.rfind("--config=", 0) == 0)) {
+        if (word.size() == 8 && i + 1 == args.size())
+          return invalid_argument("--config needs a value: FILE");
         *config_file = word.size() == 8 ? args[++i] : word.substr(9);
         continue;
       }

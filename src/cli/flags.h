@@ -1,10 +1,11 @@
-// FlagSet: the flags of one command, declared once and used three times: to read a command line, to read a
-// YAML file (`--config`), and to print the help. Main thread, before anything else starts.
+// FlagSet: the flags of one command, declared once and used three times: to read a command line, to
+// read a YAML file (`--config`), and to print the help. Main thread, before anything else starts.
 //
 // It speaks argparse's dialect, because people paste vLLM command lines: `--max-num-seqs 4`,
-// `--max_num_seqs=4`, `--enable-x` / `--no-enable-x`, `--names a b c`, and the last one given wins. A flag that
-// is not ours is looked up among vLLM's (vllm_flags.h): harmless ones are taken with a notice, the others are
-// refused by name. No exit() in here: every mistake is a Status, with kInvalidArgument or kUnimplemented.
+// `--max_num_seqs=4`, `--enable-x` / `--no-enable-x`, `--names a b c`, and the last one given wins.
+// A flag that is not ours is looked up among vLLM's (vllm_flags.h): harmless ones are taken with a
+// notice, the others are refused by name. No exit() in here: every mistake is a Status, with
+// kInvalidArgument or kUnimplemented.
 #pragma once
 
 #include <cstdint>
@@ -44,8 +45,8 @@ class FlagSet {
   // One of `choices`, some of which may be other names of one value: {"half", "float16"}.
   void choice(std::string name, std::string* target,
               std::vector<std::pair<std::string, std::string>> choices, std::string help);
-  void toggle(std::string name, bool* target, std::string help);      // --name and --no-name
-  void turn_on(std::string name, bool* target, std::string help);     // --name alone
+  void toggle(std::string name, bool* target, std::string help);   // --name and --no-name
+  void turn_on(std::string name, bool* target, std::string help);  // --name alone
   void list(std::string name, Words* target, std::string placeholder, std::string help);
   void custom(std::string name, std::string placeholder, std::string default_text, std::string help,
               std::function<Status(const std::string&)> set);
@@ -55,11 +56,13 @@ class FlagSet {
   // Lets `--config FILE` stand for the flags that the file holds; the command line wins over it.
   void accept_config_file() { config_ = true; }
 
-  // Reads the words after the command's name. Nothing is set unless all of them are understood.
+  // Reads the words after the command's name. Nothing is set unless every word names a flag or a
+  // value of one.
   Status parse(const Words& args);
 
   bool given(std::string_view name) const { return given_.count(std::string(name)) > 0; }
-  // Set when --help, -h or --help=WORD was among the words; parse() then returns ok without setting anything.
+  // Set when --help, -h or --help=WORD was among the words; parse() then returns ok without setting
+  // anything.
   const std::optional<std::string>& help_asked() const { return help_asked_; }
   // All of the help, or the flags whose group, name or description holds `word`.
   std::string help(std::string_view word = {}) const;
@@ -69,7 +72,7 @@ class FlagSet {
  private:
   struct Flag {
     std::string name, placeholder, default_text, help, group;
-    bool many = false;       // takes every word up to the next flag, and may be repeated
+    bool many = false;  // takes every word up to the next flag, and may be repeated
     bool negatable = false;
     std::function<Status(const Words& values, bool negated)> set;
     bool takes_value() const { return !placeholder.empty(); }

@@ -27,7 +27,8 @@ std::string hub_cache_of_environment() {
     if (const std::string dir = environment(name); !dir.empty()) return dir;
   }
   if (const std::string home = environment("HF_HOME"); !home.empty()) return home + "/hub";
-  if (const std::string cache = environment("XDG_CACHE_HOME"); !cache.empty()) return cache + "/huggingface/hub";
+  if (const std::string cache = environment("XDG_CACHE_HOME"); !cache.empty())
+    return cache + "/huggingface/hub";
   return environment("HOME") + "/.cache/huggingface/hub";
 }
 
@@ -53,10 +54,12 @@ std::string first_word_of_file(const fs::path& path) {
 ModelPlaces places_of_this_machine(const std::string& download_dir) {
   ModelPlaces places;
   places.hub_cache = download_dir.empty() ? hub_cache_of_environment() : download_dir;
-  if (const std::string dir = environment("OCTAVO_MODELS"); !dir.empty()) places.bundled.push_back(dir);
+  if (const std::string dir = environment("OCTAVO_MODELS"); !dir.empty())
+    places.bundled.push_back(dir);
   std::error_code ignored;
   const fs::path program = fs::read_symlink("/proc/self/exe", ignored).parent_path();
-  // build/octavo, an unpacked archive, an installed prefix, build/<preset>/octavo, the current folder.
+  // build/octavo, an unpacked archive, an installed prefix, build/<preset>/octavo, the current
+  // folder.
   for (const char* dir : {"../models", "models", "../share/octavo/models", "../../models"}) {
     places.bundled.push_back((program / dir).lexically_normal().string());
   }
@@ -68,7 +71,8 @@ StatusOr<std::string> find_model(const std::string& model, const std::string& re
                                  const ModelPlaces& places) {
   if (is_folder(model)) return model;
   std::error_code ignored;
-  if (fs::exists(model, ignored)) return invalid_argument("model " + model + " is a file, not a folder");
+  if (fs::exists(model, ignored))
+    return invalid_argument("model " + model + " is a file, not a folder");
   if (!looks_like_hub_name(model)) return not_found("model " + model + ": no such folder");
 
   std::string folder = "models--" + model;
@@ -76,14 +80,16 @@ StatusOr<std::string> find_model(const std::string& model, const std::string& re
   const fs::path repository = fs::path(places.hub_cache) / folder;
   const std::string wanted = revision.empty() ? "main" : revision;
   if (!is_folder(repository)) {
-    return not_found("model " + model + ": no such folder, and it is not in the Hugging Face cache (" +
-                     places.hub_cache + "); octavo downloads nothing yet: `hf download " + model + "` does");
+    return not_found(
+        "model " + model + ": no such folder, and it is not in the Hugging Face cache (" +
+        places.hub_cache + "); octavo downloads nothing yet: `hf download " + model + "` does");
   }
   std::string commit = first_word_of_file(repository / "refs" / wanted);
   if (commit.empty()) commit = wanted;
   const fs::path snapshot = repository / "snapshots" / commit;
   if (!is_folder(snapshot)) {
-    return not_found("model " + model + ": the Hugging Face cache has no revision '" + wanted + "' of it");
+    return not_found("model " + model + ": the Hugging Face cache has no revision '" + wanted +
+                     "' of it");
   }
   return snapshot.string();
 }

@@ -1,5 +1,5 @@
-// Where a model's files are: a folder, the Hugging Face cache, or the folder of bundled models. Nothing is
-// downloaded. Main thread; reads the file system.
+// Where a model's files are: a folder, the Hugging Face cache, or the folder of bundled models.
+// Nothing is downloaded. Main thread; reads the file system.
 #pragma once
 
 #include <string>
@@ -13,16 +13,17 @@ namespace octavo::cli {
 inline constexpr std::string_view kBundledModel = "octavo-tiny";
 
 struct ModelPlaces {
-  std::string hub_cache;                 // holds models--owner--name folders
-  std::vector<std::string> bundled;      // folders that may hold the bundled model, best first
+  std::string hub_cache;             // holds models--owner--name folders
+  std::vector<std::string> bundled;  // folders that may hold the bundled model, best first
 };
 
-// From the environment (OCTAVO_MODELS; HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, HOME) and the place of this program.
-// `download_dir`, unless empty, is the hub cache.
+// From the environment (OCTAVO_MODELS; HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, HOME) and the place
+// of this program. `download_dir`, unless empty, is the hub cache.
 ModelPlaces places_of_this_machine(const std::string& download_dir);
 
-// A folder is taken as it is; owner/name is looked up in the cache: models--owner--name/snapshots/<commit>, with
-// the commit from refs/<revision> (main), or `revision` itself.
+// A folder is taken as it is; owner/name is looked up in the cache:
+// models--owner--name/snapshots/<commit>, with the commit from refs/<revision> (main), or
+// `revision` itself.
 StatusOr<std::string> find_model(const std::string& model, const std::string& revision,
                                  const ModelPlaces& places);
 StatusOr<std::string> find_bundled_model(const ModelPlaces& places);

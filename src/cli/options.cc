@@ -18,20 +18,28 @@ std::string environment(const char* name) {
 
 void declare_model_flags(FlagSet& flags, ModelOptions& model, ModelSource& source) {
   flags.group("Model");
-  flags.text("tokenizer", &model.tokenizer, "PATH", "folder or tokenizer.json; otherwise the model's");
+  flags.text("tokenizer", &model.tokenizer, "PATH",
+             "folder or tokenizer.json; otherwise the model's");
   flags.choice("dtype", &model.dtype,
-               {{"auto", "auto"}, {"bfloat16", "bfloat16"}, {"float16", "float16"}, {"half", "float16"},
-                {"float32", "float32"}, {"float", "float32"}},
+               {{"auto", "auto"},
+                {"bfloat16", "bfloat16"},
+                {"float16", "float16"},
+                {"half", "float16"},
+                {"float32", "float32"},
+                {"float", "float32"}},
                "type of weights and activations");
-  flags.choice("load-format", &model.load_format,
-               {{"auto", "auto"}, {"hf", "auto"}, {"safetensors", "safetensors"}, {"dummy", "dummy"}},
-               "dummy: random weights from config.json alone");
+  flags.choice(
+      "load-format", &model.load_format,
+      {{"auto", "auto"}, {"hf", "auto"}, {"safetensors", "safetensors"}, {"dummy", "dummy"}},
+      "dummy: random weights from config.json alone");
   flags.custom("max-model-len", "N|auto", "the model's, as far as the KV cache holds it",
-               "longest prompt and answer together; takes 32k, 32K", [&model](const std::string& v) -> Status {
+               "longest prompt and answer together; takes 32k, 32K",
+               [&model](const std::string& v) -> Status {
                  model.max_model_len.reset();
                  if (v == "auto" || v == "-1") return {};
                  ASSIGN_OR_RETURN(const int64_t n, parse_count(v));
-                 if (n < 1 || n > 1'000'000'000) return invalid_argument("must be at least 1, or auto");
+                 if (n < 1 || n > 1'000'000'000)
+                   return invalid_argument("must be at least 1, or auto");
                  model.max_model_len = static_cast<int>(n);
                  return {};
                });
@@ -39,8 +47,10 @@ void declare_model_flags(FlagSet& flags, ModelOptions& model, ModelSource& sourc
              "where default sampling comes from; vllm: none");
   flags.text("chat-template", &model.chat_template, "FILE|TEXT", "otherwise the model's");
   flags.integer("seed", &model.seed, {}, "seed of requests that bring none");
-  flags.text("revision", &source.revision, "REV", "revision in the Hugging Face cache; otherwise main");
-  flags.text("download-dir", &source.download_dir, "DIR", "the Hugging Face cache; otherwise as HF_HOME says");
+  flags.text("revision", &source.revision, "REV",
+             "revision in the Hugging Face cache; otherwise main");
+  flags.text("download-dir", &source.download_dir, "DIR",
+             "the Hugging Face cache; otherwise as HF_HOME says");
 }
 
 void declare_cache_flags(FlagSet& flags, CacheOptions& cache) {
@@ -55,7 +65,8 @@ void declare_cache_flags(FlagSet& flags, CacheOptions& cache) {
                });
   flags.number("memory-share", &cache.memory_share, {0.01, 1},
                "share of the memory left after the weights, without --kv-cache-memory-bytes");
-  flags.toggle("enable-prefix-caching", &cache.enable_prefix_caching, "reuse the blocks of equal prefixes");
+  flags.toggle("enable-prefix-caching", &cache.enable_prefix_caching,
+               "reuse the blocks of equal prefixes");
 }
 
 void declare_scheduler_flags(FlagSet& flags, EngineOptions& engine) {
@@ -70,19 +81,26 @@ void declare_scheduler_flags(FlagSet& flags, EngineOptions& engine) {
                "split long prompts over several steps");
   flags.choice("scheduling-policy", &scheduler.policy, {{"fcfs", "fcfs"}, {"priority", "priority"}},
                "who goes first: the earliest, or the lowest `priority`");
-  flags.toggle("async-scheduling", &scheduler.async_scheduling, "plan a step while the one before it runs");
+  flags.toggle("async-scheduling", &scheduler.async_scheduling,
+               "plan a step while the one before it runs");
   flags.integer("max-logprobs", &engine.max_logprobs, {-1},
                 "most log-probabilities that a request may ask for; -1: no limit");
 }
 
 void declare_device_flags(FlagSet& flags, EngineOptions& engine, ModelSource& source) {
   flags.group("Device");
-  flags.choice("device", &engine.device.device, {{"auto", "auto"}, {"cpu", "cpu"}, {"cuda", "cuda"}},
-               "where the model runs");
-  flags.integer("threads", &engine.device.threads, {0, 4096}, "threads of the CPU backend; 0: one a core");
-  flags.integer("output-threads", &engine.output_threads, {1, 256}, "threads that turn tokens into text");
+  flags.choice("device", &engine.device.device,
+               {{"auto", "auto"}, {"cpu", "cpu"}, {"cuda", "cuda"}}, "where the model runs");
+  flags.integer("threads", &engine.device.threads, {0, 4096},
+                "threads of the CPU backend; 0: one a core");
+  flags.integer("output-threads", &engine.output_threads, {1, 256},
+                "threads that turn tokens into text");
   flags.choice("log-level", &source.log_level,
-               {{"debug", "debug"}, {"info", "info"}, {"warning", "warning"}, {"error", "error"}, {"off", "off"}},
+               {{"debug", "debug"},
+                {"info", "info"},
+                {"warning", "warning"},
+                {"error", "error"},
+                {"off", "off"}},
                "otherwise OCTAVO_LOG_LEVEL, or info");
 }
 
@@ -91,14 +109,16 @@ void declare_server_flags(FlagSet& flags, ServeOptions& options) {
   flags.group("Server");
   flags.text("host", &server.host, "ADDRESS", "address to listen on");
   flags.integer("port", &server.port, {0, 65535}, "0: any free port");
-  flags.list("api-key", &server.api_keys, "KEY", "keys to ask for; otherwise OCTAVO_API_KEY or VLLM_API_KEY");
+  flags.list("api-key", &server.api_keys, "KEY",
+             "keys to ask for; otherwise OCTAVO_API_KEY or VLLM_API_KEY");
   flags.list("served-model-name", &server.served_model_names, "NAME",
              "names in requests; the first one is reported");
   flags.integer("stream-interval", &server.stream_interval, {1}, "tokens in one event of a stream");
   flags.number("shutdown-timeout", &server.shutdown_timeout_seconds, {0},
                "seconds that requests may take to end after SIGTERM");
   flags.toggle("enable-log-requests", &server.enable_log_requests, "log each request");
-  flags.turn_on("disable-log-stats", &options.disable_log_stats, "no line of statistics every 10 s");
+  flags.turn_on("disable-log-stats", &options.disable_log_stats,
+                "no line of statistics every 10 s");
   const auto bytes = [&flags](std::string name, size_t* target, std::string help) {
     flags.custom(std::move(name), "BYTES", std::to_string(*target), std::move(help),
                  [target](const std::string& v) -> Status {
@@ -110,8 +130,10 @@ void declare_server_flags(FlagSet& flags, ServeOptions& options) {
   };
   bytes("max-body-bytes", &server.max_body_bytes, "largest request body");
   bytes("max-header-bytes", &server.max_header_bytes, "largest request header");
-  bytes("max-unsent-bytes", &server.max_unsent_bytes, "a stream whose client reads slower than this is cut off");
-  flags.number("keep-alive-seconds", &server.keep_alive_seconds, {0}, "how long an idle connection stays");
+  bytes("max-unsent-bytes", &server.max_unsent_bytes,
+        "a stream whose client reads slower than this is cut off");
+  flags.number("keep-alive-seconds", &server.keep_alive_seconds, {0},
+               "how long an idle connection stays");
   flags.integer("io-threads", &server.io_threads, {1, 256}, "threads that tokenise requests");
 }
 
@@ -127,11 +149,12 @@ void declare_engine_flags(FlagSet& flags, EngineOptions& engine, ModelSource& so
 }
 
 FlagSet make_serve_flags(ServeOptions& options) {
-  FlagSet flags("octavo serve [MODEL] [flags]",
-                "Serves MODEL over OpenAI's API. MODEL is a folder with config.json, or owner/name in the\n"
-                "Hugging Face cache; without it the bundled octavo-tiny is served.\n"
-                "--config FILE reads flags from YAML (`max-num-seqs: 64`); the command line wins over it.\n"
-                "--help=WORD shows the flags about WORD.");
+  FlagSet flags(
+      "octavo serve [MODEL] [flags]",
+      "Serves MODEL over OpenAI's API. MODEL is a folder with config.json, or owner/name in the\n"
+      "Hugging Face cache; without it the bundled octavo-tiny is served.\n"
+      "--config FILE reads flags from YAML (`max-num-seqs: 64`); the command line wins over it.\n"
+      "--help=WORD shows the flags about WORD.");
   declare_server_flags(flags, options);
   declare_engine_flags(flags, options.engine, options.source);
   return flags;
@@ -169,12 +192,19 @@ StatusOr<std::string> resolve_engine_paths(EngineOptions& engine, const ModelSou
 
 Status apply_log_level(const std::string& level) {
   const std::string word = level.empty() ? environment("OCTAVO_LOG_LEVEL") : level;
-  if (word == "debug") set_log_level(LogLevel::kDebug);
-  else if (word == "warning") set_log_level(LogLevel::kWarning);
-  else if (word == "error") set_log_level(LogLevel::kError);
-  else if (word == "off") set_log_level(LogLevel::kOff);
-  else if (word.empty() || word == "info") set_log_level(LogLevel::kInfo);
-  else return invalid_argument("OCTAVO_LOG_LEVEL: '" + word + "' is none of debug|info|warning|error|off");
+  if (word == "debug")
+    set_log_level(LogLevel::kDebug);
+  else if (word == "warning")
+    set_log_level(LogLevel::kWarning);
+  else if (word == "error")
+    set_log_level(LogLevel::kError);
+  else if (word == "off")
+    set_log_level(LogLevel::kOff);
+  else if (word.empty() || word == "info")
+    set_log_level(LogLevel::kInfo);
+  else
+    return invalid_argument("OCTAVO_LOG_LEVEL: '" + word +
+                            "' is none of debug|info|warning|error|off");
   return {};
 }
 

@@ -1,5 +1,6 @@
 // The flags that fill EngineOptions and ServerOptions. `serve` declares both; `bench latency` and
-// `bench throughput` declare the engine's. Names and defaults are those of `vllm serve`. Main thread.
+// `bench throughput` declare the engine's. Names and defaults are those of `vllm serve`. Main
+// thread.
 #pragma once
 
 #include <string>
@@ -28,12 +29,12 @@ struct ServeOptions {
 // The targets must outlive `flags`.
 void declare_engine_flags(FlagSet& flags, EngineOptions& engine, ModelSource& source);
 FlagSet make_serve_flags(ServeOptions& options);
-// What follows from several flags and the environment together: API keys from OCTAVO_API_KEY or VLLM_API_KEY,
-// no statistics with --disable-log-stats. Call after flags.parse().
+// What follows from several flags and the environment together: API keys from OCTAVO_API_KEY or
+// VLLM_API_KEY, no statistics with --disable-log-stats. Call after flags.parse().
 void finish_serve_options(ServeOptions& options);
 
-// Resolves options.model.model (and the tokenizer) to paths, and returns the name to serve the model under:
-// what the user wrote, or the bundled model's name.
+// Resolves options.model.model (and the tokenizer) to paths, and returns the name to serve the
+// model under: what the user wrote, or the bundled model's name.
 StatusOr<std::string> resolve_engine_paths(EngineOptions& engine, const ModelSource& source);
 
 // debug, info, warning, error, off; anything else is refused. Empty: OCTAVO_LOG_LEVEL's, or info.

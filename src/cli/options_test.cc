@@ -28,7 +28,8 @@ Parsed parse(const Words& args) {
 }
 
 std::string temporary(const std::string& name) {
-  const auto dir = std::filesystem::temp_directory_path() / ("octavo_cli_test_" + std::to_string(getpid()));
+  const auto dir =
+      std::filesystem::temp_directory_path() / ("octavo_cli_test_" + std::to_string(getpid()));
   std::filesystem::create_directories(dir);
   return (dir / name).string();
 }
@@ -65,11 +66,13 @@ TEST(Flags, MaxModelLenTakesSuffixesAndAuto) {
   EXPECT_EQ(parse({"--max-model-len", "auto"}).options.engine.model.max_model_len, std::nullopt);
   EXPECT_EQ(parse({"--max-model-len", "-1"}).options.engine.model.max_model_len, std::nullopt);
   EXPECT_FALSE(parse({"--max-model-len", "0"}).status.ok());
-  EXPECT_EQ(parse({"--kv-cache-memory-bytes", "512M"}).options.engine.cache.kv_cache_memory_bytes, 512 << 20);
+  EXPECT_EQ(parse({"--kv-cache-memory-bytes", "512M"}).options.engine.cache.kv_cache_memory_bytes,
+            512 << 20);
 }
 
 TEST(Flags, ListsTakeManyWordsAndRepeat) {
-  const Parsed p = parse({"--served-model-name", "a", "b", "--api-key", "x", "--api-key=y", "--seed", "7"});
+  const Parsed p =
+      parse({"--served-model-name", "a", "b", "--api-key", "x", "--api-key=y", "--seed", "7"});
   ASSERT_TRUE(p.status.ok()) << p.status.message();
   EXPECT_EQ(p.options.server.served_model_names, (Words{"a", "b"}));
   EXPECT_EQ(p.options.server.api_keys, (Words{"x", "y"}));
@@ -83,7 +86,8 @@ TEST(Flags, DtypeKnowsVllmsOtherNames) {
   EXPECT_EQ(parse({"--dtype", "half"}).options.engine.model.dtype, "float16");
   EXPECT_EQ(parse({"--dtype", "float"}).options.engine.model.dtype, "float32");
   const Status refused = parse({"--dtype", "int3"}).status;
-  EXPECT_EQ(refused.message(), "--dtype: 'int3' is none of auto|bfloat16|float16|half|float32|float");
+  EXPECT_EQ(refused.message(),
+            "--dtype: 'int3' is none of auto|bfloat16|float16|half|float32|float");
 }
 
 TEST(Flags, MistakesAreNamed) {
@@ -102,9 +106,10 @@ TEST(Flags, NothingIsSetWhenAnyWordIsWrong) {
 }
 
 TEST(Vllm, FlagsThatChangeNothingAreTakenWithANotice) {
-  const Parsed p = parse({"m", "-tp", "1", "--trust-remote-code", "--enforce_eager", "-O3", "-cc.mode=0",
-                          "--gpu-memory-utilization", "0.9", "--disable-log-requests", "--swap-space=4",
-                          "--no-enable-lora", "--limit-mm-per-prompt.image", "2"});
+  const Parsed p =
+      parse({"m", "-tp", "1", "--trust-remote-code", "--enforce_eager", "-O3", "-cc.mode=0",
+             "--gpu-memory-utilization", "0.9", "--disable-log-requests", "--swap-space=4",
+             "--no-enable-lora", "--limit-mm-per-prompt.image", "2"});
   ASSERT_TRUE(p.status.ok()) << p.status.message();
   EXPECT_EQ(p.options.engine.model.model, "m");
   ASSERT_EQ(p.notices.size(), 10u);
@@ -118,7 +123,8 @@ TEST(Vllm, OptimisationLevelDoesNotSwallowTheModel) {
 TEST(Vllm, FlagsThatWeLackAreRefusedByName) {
   EXPECT_EQ(parse({"--enable-lora"}).status.message(),
             "--enable-lora is known to vLLM but not supported by octavo yet");
-  EXPECT_EQ(parse({"-tp", "2"}).status.message(), "-tp 2 is known to vLLM but not supported by octavo yet");
+  EXPECT_EQ(parse({"-tp", "2"}).status.message(),
+            "-tp 2 is known to vLLM but not supported by octavo yet");
   EXPECT_EQ(parse({"--quantization", "awq"}).status.code(), StatusCode::kUnimplemented);
   EXPECT_EQ(parse({"--lora-modules", "a=b", "c=d"}).status.code(), StatusCode::kUnimplemented);
   EXPECT_EQ(parse({"--reasoning-parser"}).status.message(), "--reasoning-parser needs a value");
@@ -137,10 +143,11 @@ TEST(Vllm, TheTableHasNoFlagTwiceAndNoneOfOurs) {
 }
 
 TEST(Config, FileFillsFlagsAndTheCommandLineWins) {
-  const std::string file = write_file("good.yaml",
-                                      "model: from-file\nport: 1234\nmax-num-seqs: 9\nserved-model-name: [a, b]\n"
-                                      "enable-prefix-caching: false\nenable_log_requests: true\n"
-                                      "trust-remote-code: true\ncompilation-config: {mode: 3, name: x}\n");
+  const std::string file =
+      write_file("good.yaml",
+                 "model: from-file\nport: 1234\nmax-num-seqs: 9\nserved-model-name: [a, b]\n"
+                 "enable-prefix-caching: false\nenable_log_requests: true\n"
+                 "trust-remote-code: true\ncompilation-config: {mode: 3, name: x}\n");
   const Parsed p = parse({"--config", file, "--port", "5", "--served-model-name", "c"});
   ASSERT_TRUE(p.status.ok()) << p.status.message();
   EXPECT_EQ(p.options.engine.model.model, "from-file");
@@ -208,10 +215,12 @@ TEST(ModelPath, FindsHuggingFaceSnapshotsAndBundledModels) {
   const ModelPlaces places{cache.string(), {(cache / "none").string(), cache.string()}};
 
   EXPECT_EQ(*find_model("owner/name", "", places), (repository / "snapshots" / "abc123").string());
-  EXPECT_EQ(*find_model("owner/name", "abc123", places), (repository / "snapshots" / "abc123").string());
+  EXPECT_EQ(*find_model("owner/name", "abc123", places),
+            (repository / "snapshots" / "abc123").string());
   EXPECT_EQ(find_model("owner/name", "v2", places).status().code(), StatusCode::kNotFound);
   EXPECT_EQ(find_model("owner/other", "", places).status().code(), StatusCode::kNotFound);
-  EXPECT_EQ(find_model("no-such-folder", "", places).status().message(), "model no-such-folder: no such folder");
+  EXPECT_EQ(find_model("no-such-folder", "", places).status().message(),
+            "model no-such-folder: no such folder");
   EXPECT_EQ(*find_model(cache.string(), "", places), cache.string());
   EXPECT_FALSE(find_bundled_model(places).ok());
   fs::create_directories(cache / kBundledModel);

@@ -1,6 +1,7 @@
-// The table of `vllm serve` flags that Octavo does not have, by vLLM's own groups. A flag is harmless where what
-// it tunes does not exist here (workers of Python, compilers, CUDA graphs on a CPU) or where its value asks for
-// what Octavo does anyway. When Octavo gains a flag, its line goes: FlagSet looks here only for foreign names.
+// The table of `vllm serve` flags that Octavo does not have, by vLLM's own groups. A flag is
+// harmless where what it tunes does not exist here (workers of Python, compilers, CUDA graphs on a
+// CPU) or where its value asks for what Octavo does anyway. When Octavo gains a flag, its line
+// goes: FlagSet looks here only for foreign names.
 #include "cli/vllm_flags.h"
 
 #include <algorithm>
@@ -255,7 +256,9 @@ constexpr VllmFlag kFlags[] = {
 
 }  // namespace
 
-std::span<const VllmFlag> vllm_flags() { return kFlags; }
+std::span<const VllmFlag> vllm_flags() {
+  return kFlags;
+}
 
 const VllmFlag* find_vllm_flag(std::string_view name) {
   // Dotted forms set one member of a JSON flag: -cc.mode=0.

@@ -1,5 +1,5 @@
-// What to make of the flags of `vllm serve` that Octavo does not have: a table of name, shape and verdict.
-// FlagSet asks it for every flag that is not its own. Constant data; any thread.
+// What to make of the flags of `vllm serve` that Octavo does not have: a table of name, shape and
+// verdict. FlagSet asks it for every flag that is not its own. Constant data; any thread.
 #pragma once
 
 #include <span>
@@ -13,8 +13,8 @@ struct VllmFlag {
   std::string_view name;   // without dashes: "tensor-parallel-size"
   std::string_view alias;  // "tp" of -tp; may be empty
   Arity arity;
-  // Values with which the flag changes nothing here, separated by '|'; "*": any. Empty: it is never harmless.
-  // A switch has the value "on"; its --no- form is always harmless.
+  // Values with which the flag changes nothing here, separated by '|'; "*": any. Empty: it is never
+  // harmless. A switch has the value "on"; its --no- form is always harmless.
   std::string_view harmless;
 };
 

@@ -19,7 +19,8 @@ uint64_t mix(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-// A word is banned as it stands and as it stands after a space, as vLLM does.
+// A word is banned as it stands and as it stands after a space. vLLM leaves the second form out when it has another
+// number of tokens, which lets " Paris" pass where "Paris" was banned; here it counts whenever it begins differently.
 StatusOr<std::vector<std::vector<TokenId>>> tokenize_bad_words(const text::Tokenizer& tokenizer,
                                                                const std::vector<std::string>& words) {
   std::vector<std::vector<TokenId>> out;
@@ -32,9 +33,9 @@ StatusOr<std::vector<std::vector<TokenId>>> tokenize_bad_words(const text::Token
           tokenizer.encode((space ? " " : "") + bare, {.add_special_tokens = false, .parse_special_tokens = true});
       if (!ids.ok()) return ids.status().with_context("bad_words");
       if (ids->empty()) continue;
-      const bool same_word = !space || (ids->size() == plain.size() && ids->front() != plain.front());
+      const bool new_form = !space || plain.empty() || ids->front() != plain.front();
       if (!space) plain = *ids;
-      if (same_word) out.push_back(std::move(*ids));
+      if (new_form) out.push_back(std::move(*ids));
     }
   }
   if (out.size() > kMaxBadWords) {

@@ -62,7 +62,9 @@ struct Sequence {
   int inflight = 0;
   int unread = 0;
   int num_preemptions = 0;
-  bool borrowed = false;  // its first blocks came from a sibling, by KvManager::share
+  // Its first blocks are a sibling's, by KvManager::share, and no step of its own is committed yet:
+  // if the steps that fill those blocks fail, it fails.
+  bool borrowed = false;
   SequenceBlocks blocks;
   std::unique_ptr<TokenMasker> masker;
   double first_scheduled = 0;

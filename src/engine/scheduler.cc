@@ -45,7 +45,6 @@ void Scheduler::Impl::preempt(SequenceEntry& entry) {
   --entry.group->num_running;
   entry.state = SequenceState::kWaiting;
   entry.num_computed = entry.num_committed = 0;
-  entry.borrowed = false;
   ++entry.num_preemptions;
   ++stats_.preemptions;
   waiting_.insert(&entry);

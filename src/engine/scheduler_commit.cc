@@ -45,6 +45,7 @@ void Scheduler::Impl::commit_row(const StepRow& row, const StepResult& result,
     event.error = "the model's logits are not finite, or nothing was left to choose from";
     retire(entry);
   } else if (live) {
+    entry.borrowed = false;
     if (entry.state == SequenceState::kRunning) {
       entry.num_committed = row.end;
       cache_.register_prefix(std::span(entry.tokens).first(row.end), entry.request->cache_salt,
@@ -86,11 +87,10 @@ void Scheduler::Impl::fail_step(const StepRecord& step, const Status& status,
         group && row.num_prompt_logprobs > 0) {
       group->next_prompt_logprob = std::min(group->next_prompt_logprob, row.prompt_logprobs_first);
     }
-    // A sibling whose first step is not committed may have borrowed blocks that this step did not
-    // fill.
+    // Blocks that a sibling borrowed may be those that this step did not fill.
     if (const RequestGroup* group = find_group(entry.request->key)) {
       for (SequenceEntry* sibling : std::vector<SequenceEntry*>(group->live)) {
-        if (!sibling->borrowed || sibling->num_committed > 0) continue;
+        if (!sibling->borrowed) continue;
         fail(*sibling, status.message(), events);
         settle(*sibling);
       }

@@ -1,9 +1,11 @@
-// The one way in which Octavo draws random numbers, for every backend: Philox4x32-10 (Salmon et al., "Parallel
-// random numbers: as easy as 1, 2, 3", SC'11), and the Gumbel noise that sampler.h adds to a token's logit.
-// Pure functions of seed, position and token, in plain constexpr C++ that a device compiler takes too.
+// The one way in which Octavo draws random numbers, for every backend: Philox4x32-10 (Salmon et
+// al., "Parallel random numbers: as easy as 1, 2, 3", SC'11), and the Gumbel noise that sampler.h
+// adds to a token's logit. Pure functions of seed, position and token, in plain constexpr C++ that
+// a device compiler takes too.
 //
-// All arithmetic is in 32-bit integers and in float32 operations whose rounding is spelled out (no product is
-// followed by a sum except inside `fma`, which the caller supplies), so that every backend gets the same bits.
+// All arithmetic is in 32-bit integers and in float32 operations whose rounding is spelled out (no
+// product is followed by a sum except inside `fma`, which the caller supplies), so that every
+// backend gets the same bits.
 #pragma once
 
 #include <array>
@@ -43,8 +45,8 @@ constexpr uint32_t token_word(uint64_t seed, uint32_t position, uint32_t token) 
   return philox4x32_10({token / 4, position, 0, 0}, philox_key(seed))[token % 4];
 }
 
-// Natural logarithm of m 2^e for m = 1 + f in [sqrt(1/2), sqrt(2)): f - f^2/2 + f^3 P(f) + e ln 2, where P is
-// of degree 8 and fits to 4e-9; e ln 2 in two parts, the first exact for every e.
+// Natural logarithm of m 2^e for m = 1 + f in [sqrt(1/2), sqrt(2)): f - f^2/2 + f^3 P(f) + e ln 2,
+// where P is of degree 8 and fits to 4e-9; e ln 2 in two parts, the first exact for every e.
 template <typename Fma>
 constexpr float log_of_parts(float f, float e, Fma fma) {
   float p = 0.0697161183f;
@@ -74,8 +76,8 @@ constexpr FloatParts float_parts(float x) {
   return {std::bit_cast<float>(bits - e * (1 << 23)) - 1.0f, e};
 }
 
-// g = -log(-log(u)) with u = (word + 0.5) 2^-32, from -3.2 to 22.9. Near u = 1, where the largest g are, 1 - u
-// is what float32 holds precisely; it is exact in the complement of the word.
+// g = -log(-log(u)) with u = (word + 0.5) 2^-32, from -3.2 to 22.9. Near u = 1, where the largest g
+// are, 1 - u is what float32 holds precisely; it is exact in the complement of the word.
 template <typename Fma>
 constexpr float gumbel_noise(uint32_t word, Fma fma) {
   const bool upper = word >> 31;

@@ -198,8 +198,8 @@ std::string answer_body(const AnswerHead& head, const std::vector<AnswerPrompt>&
 }
 
 ChoiceEvents::ChoiceEvents(const AnswerHead& head, int index) : head_(head) {
-  prefix_ =
-      "data: " + answer_prefix(head, chunk_object(head)) + "{\"index\":" + std::to_string(index);
+  prefix_.append("data: ").append(answer_prefix(head, chunk_object(head)));
+  prefix_.append("{\"index\":").append(std::to_string(index));
   prefix_ += head.dialect == Dialect::kChat ? ",\"delta\":{" : ",\"text\":";
 }
 
@@ -302,14 +302,15 @@ void ChoiceEvents::append_tail(std::string& out, const CompletionOutput& output,
 }
 
 std::string usage_event(const AnswerHead& head, const Usage& usage) {
-  std::string out = "data: " + answer_prefix(head, chunk_object(head)) + "],\"usage\":";
+  std::string out = "data: ";
+  out.append(answer_prefix(head, chunk_object(head))).append("],\"usage\":");
   append_usage(out, usage, true);
   out += "}\n\n";
   return out;
 }
 
 std::string error_event(std::string_view error_json) {
-  return "data: " + std::string(error_json) + "\n\n";
+  return std::string("data: ").append(error_json).append("\n\n");
 }
 
 }  // namespace octavo::serve

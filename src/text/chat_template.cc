@@ -10,7 +10,8 @@
 namespace octavo::text {
 
 std::string_view to_string(TemplateErrorKind kind) {
-  static constexpr std::string_view kNames[] = {"none", "syntax", "undefined", "raised", "security", "python", "limit"};
+  static constexpr std::string_view kNames[] = {"none",     "syntax", "undefined", "raised",
+                                                "security", "python", "limit"};
   return kNames[static_cast<int>(kind)];
 }
 
@@ -23,7 +24,8 @@ ChatTemplate::~ChatTemplate() = default;
 
 StatusOr<std::shared_ptr<const ChatTemplate>> ChatTemplate::parse(std::string source) {
   try {
-    auto impl = std::make_unique<Impl>(jinja::parse(source));
+    auto impl = std::make_unique<Impl>();
+    impl->parsed = jinja::parse(source);
     return std::shared_ptr<const ChatTemplate>(new ChatTemplate(std::move(impl)));
   } catch (const jinja::TemplateError& error) {
     return invalid_argument("chat template: " + error.message);

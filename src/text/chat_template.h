@@ -28,7 +28,8 @@ class ChatTemplate {
   // Parses Jinja source. Errors name the line.
   static StatusOr<std::shared_ptr<const ChatTemplate>> parse(std::string source);
 
-  // Renders with `variables` as globals. `now` (Unix seconds, read as local time) feeds strftime_now.
+  // Renders with `variables` as globals. `now` (Unix seconds, read as local time) feeds
+  // strftime_now.
   RenderResult render(const Value::Dict& variables, int64_t now) const;
 
   ~ChatTemplate();
@@ -39,9 +40,9 @@ class ChatTemplate {
   std::unique_ptr<Impl> impl_;
 };
 
-// What transformers does before it renders: the reasoning of a message, given as `reasoning_content`,
-// `thinking` or `reasoning` (the first that is there), is copied to `reasoning_content`, and to `thinking` if
-// the message has none.
+// What transformers does before it renders: the reasoning of a message, given as
+// `reasoning_content`, `thinking` or `reasoning` (the first that is there), is copied to
+// `reasoning_content`, and to `thinking` if the message has none.
 void copy_reasoning(Value::List& messages);
 
 }  // namespace octavo::text

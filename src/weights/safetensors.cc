@@ -21,6 +21,7 @@ namespace {
 
 constexpr uint64_t kMaxHeader = 100'000'000;
 constexpr uint64_t kPrefix = 8;
+constexpr uint64_t kPage = 4096;
 constexpr int kMaxDepth = 8;  // name → field → list; metadata → text
 
 struct FormatDType {
@@ -236,16 +237,11 @@ SafetensorsFile::~SafetensorsFile() {
 }
 
 void SafetensorsFile::prefetch(uint64_t begin, uint64_t end) const {
-#ifdef MADV_POPULATE_READ
-  constexpr uint64_t kPage = 4096;
   const uint64_t first = begin / kPage * kPage;
-  // Advice only: without it (Linux before 5.14) the pages come by faults.
-  (void)madvise(map_ + first, end - first, MADV_POPULATE_READ);
-#endif
+  (void)madvise(map_ + first, end - first, MADV_WILLNEED);
 }
 
 void SafetensorsFile::drop(uint64_t begin, uint64_t end) const {
-  constexpr uint64_t kPage = 4096;
   const uint64_t first = begin / kPage * kPage;
   (void)madvise(map_ + first, end - first, MADV_DONTNEED);
 }

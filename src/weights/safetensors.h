@@ -49,7 +49,7 @@ class SafetensorsFile {
   const std::vector<SafetensorsEntry>& entries() const { return entries_; }
   const std::byte* data(uint64_t offset) const { return map_ + offset; }
 
-  // Maps the pages of a byte range in one call, which is cheaper than a fault for every few.
+  // Starts reading a byte range from the disk, whole, where the kernel would do so in small steps.
   void prefetch(uint64_t begin, uint64_t end) const;
   // Takes the pages of a byte range out of the process; they stay in the page cache and come back
   // if read.

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -37,9 +38,10 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         command = [str(BIN), "serve", str(model), "--host", "127.0.0.1", "--port", str(self.port), *map(str, args)]
         started = time.perf_counter()
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        # A file, not a pipe: nobody reads it while the server writes, and a full pipe would stop the server.
+        self.log_file = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(command, stderr=self.log_file, stdout=subprocess.DEVNULL,
                                         env={**os.environ, **(env or {})})
-        self.log = ""
         while True:
             try:
                 with urllib.request.urlopen(self.url + "/health", timeout=5) as reply:
@@ -47,13 +49,12 @@ class Server:
                         break
             except OSError:
                 if self.process.poll() is not None:
-                    raise RuntimeError(f"the server ended: {self.process.stderr.read()}")
+                    raise RuntimeError(f"the server ended: {self.read_log()}")
                 if time.perf_counter() - started > 60:
                     self.process.kill()
                     raise RuntimeError("the server was not ready within a minute")
                 time.sleep(0.002)
         self.seconds = time.perf_counter() - started
-        os.set_blocking(self.process.stderr.fileno(), False)
         self.client = openai.OpenAI(base_url=self.url + "/v1", api_key="none", max_retries=0, timeout=120)
 
     @property
@@ -87,11 +88,8 @@ class Server:
         return values
 
     def read_log(self):
-        try:
-            self.log += self.process.stderr.read() or ""
-        except (OSError, TypeError):
-            pass
-        return self.log
+        self.log_file.seek(0)
+        return self.log_file.read()
 
     def wait_idle(self, seconds=20):
         """Waits until no request runs or waits; returns the metrics of that moment."""

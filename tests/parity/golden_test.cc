@@ -9,12 +9,10 @@
 #include <fstream>
 #include <iterator>
 
+#include "backend/cpu/cpu_backend.h"
+#include "model_harness.h"
 #include "nn/testing_backend.h"
 #include "octavo/value.h"
-#if __has_include("backend/cpu/cpu_backend.h")
-#include "backend/cpu/cpu_backend.h"
-#endif
-#include "model_harness.h"
 
 namespace octavo::testing {
 namespace {
@@ -80,12 +78,14 @@ TEST_P(GoldenLogits, AgreeInPlainLoops) {
   expect_golden_logits(backend, GetParam());
 }
 
-#if __has_include("backend/cpu/cpu_backend.h")
-TEST_P(GoldenLogits, AgreeOnTheCpuBackend) {
-  auto backend = cpu::make_cpu_backend(2);
-  expect_golden_logits(*backend, GetParam());
+TEST_P(GoldenLogits, AgreeOnTheCpuBackendWithEveryInstructionSet) {
+  for (cpu::Isa isa : cpu::machine_isas()) {
+    SCOPED_TRACE(cpu::to_string(isa));
+    auto backend = cpu::make_cpu_backend({.threads = 2, .isa = isa});
+    ASSERT_TRUE(backend.ok()) << backend.status().to_string();
+    expect_golden_logits(**backend, GetParam());
+  }
 }
-#endif
 
 INSTANTIATE_TEST_SUITE_P(, GoldenLogits,
                          ::testing::Values("llama", "llama3", "mistral", "qwen2", "qwen3", "gpt2"),

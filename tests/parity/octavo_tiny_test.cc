@@ -7,12 +7,10 @@
 #include <fstream>
 #include <iterator>
 
+#include "backend/cpu/cpu_backend.h"
+#include "model_harness.h"
 #include "nn/testing_backend.h"
 #include "octavo/value.h"
-#if __has_include("backend/cpu/cpu_backend.h")
-#include "backend/cpu/cpu_backend.h"
-#endif
-#include "model_harness.h"
 
 namespace octavo::testing {
 namespace {
@@ -99,20 +97,27 @@ void expect_float32_parity(Backend& backend, size_t max_prompt, size_t prompts) 
 
 TEST(OctavoTiny, FollowsTheReferenceInPlainLoops) {
   TestingBackend backend;
-  expect_float32_parity(backend, 6, 6);  // slow loops: the short prompts
+  expect_float32_parity(backend, 4, 3);  // slow loops: the shortest prompts
 }
 
-#if __has_include("backend/cpu/cpu_backend.h")
-TEST(OctavoTiny, FollowsTheReferenceInFloat32) {
-  auto backend = cpu::make_cpu_backend(2);
-  expect_float32_parity(*backend, 2048, 20);
+class OctavoTinyOnTheCpu : public ::testing::TestWithParam<cpu::Isa> {
+ protected:
+  void SetUp() override {
+    auto made = cpu::make_cpu_backend({.threads = 2, .isa = GetParam()});
+    ASSERT_TRUE(made.ok()) << made.status().to_string();
+    backend_ = std::move(*made);
+  }
+  std::unique_ptr<Backend> backend_;
+};
+
+TEST_P(OctavoTinyOnTheCpu, FollowsTheReferenceInFloat32) {
+  expect_float32_parity(*backend_, 2048, 20);
 }
 
-TEST(OctavoTiny, FollowsTheReferenceInBfloat16WhereItsMarginIsClear) {
-  auto backend = cpu::make_cpu_backend(2);
-  auto harness = ModelHarness::load(kRoot / "models/octavo-tiny", *backend, DType::kBF16);
+TEST_P(OctavoTinyOnTheCpu, FollowsTheReferenceInBfloat16WhereItsMarginIsClear) {
+  auto harness = ModelHarness::load(kRoot / "models/octavo-tiny", *backend_, DType::kBF16);
   ASSERT_TRUE(harness.ok()) << harness.status().to_string();
-  const std::vector<Position> positions = teacher_forced(**harness, 2048, {512, 1});
+  const std::vector<Position> positions = teacher_forced(**harness, 2048, {512});
   ASSERT_EQ(positions.size(), 20u * 48);
   int differ = 0;
   for (const Position& p : positions) {
@@ -121,10 +126,11 @@ TEST(OctavoTiny, FollowsTheReferenceInBfloat16WhereItsMarginIsClear) {
       EXPECT_TRUE(p.argmax_equal) << p.prompt << " token " << p.index << ", margin " << p.margin;
     }
   }
-  std::printf("  %d of %zu positions differ, all of them within the margin\n", differ,
-              positions.size());
+  std::printf("  %d of %zu positions differ\n", differ, positions.size());
 }
-#endif
+
+INSTANTIATE_TEST_SUITE_P(, OctavoTinyOnTheCpu, ::testing::ValuesIn(cpu::machine_isas()),
+                         [](const auto& info) { return std::string(cpu::to_string(info.param)); });
 
 }  // namespace
 }  // namespace octavo::testing

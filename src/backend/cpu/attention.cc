@@ -1,3 +1,7 @@
+// The KV cache, and how the work of its two ops is cut into tasks for the pool. A task of attention
+// is a few query tokens of one sequence under one KV head; threads take the next one from a
+// counter, the longest first. What a task computes does not depend on how it was cut
+// (attention_impl.h).
 #include "backend/cpu/attention.h"
 
 #include <algorithm>
@@ -14,20 +18,26 @@
 namespace octavo::cpu {
 namespace {
 
-int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+int64_t round_up(int64_t n, int64_t to) {
+  return (n + to - 1) / to * to;
+}
 
 KvElement element_of(DType dtype) {
   switch (dtype) {
-    case DType::kF32: return KvElement::kF32;
-    case DType::kBF16: return KvElement::kBF16;
-    case DType::kF16: return KvElement::kF16;
-    default: CHECK(false && "a KV cache of integers");
+    case DType::kF32:
+      return KvElement::kF32;
+    case DType::kBF16:
+      return KvElement::kBF16;
+    case DType::kF16:
+      return KvElement::kF16;
+    default:
+      CHECK(false && "a KV cache of integers");
   }
 }
 
 KvView view_of(const KvCacheSpec& spec) {
   CHECK(spec.block_size > 0 && spec.block_size % kSubBlock == 0);
-  CHECK(spec.head_dim > 0 && spec.head_dim <= kMaxHeadDim);
+  CHECK(spec.head_dim > 0 && spec.head_dim % 8 == 0 && spec.head_dim <= kMaxHeadDim);
   KvView view;
   view.num_kv_heads = spec.num_kv_heads;
   view.block_size = spec.block_size;
@@ -59,7 +69,8 @@ class CpuKvCache final : public KvCache {
                             offset / kSubBlock * view.sub_block_bytes;
     const int64_t token = offset % kSubBlock;
     const Tensor keys{const_cast<char*>(sub_block), spec_.dtype, {view.head_dim, kSubBlock}};
-    const Tensor values{const_cast<char*>(sub_block) + view.value_offset, spec_.dtype,
+    const Tensor values{const_cast<char*>(sub_block) + view.value_offset,
+                        spec_.dtype,
                         {kSubBlock, view.value_stride}};
     for (int d = 0; d < view.head_dim; ++d) {
       k[d] = read_float(keys, d * kSubBlock + token);
@@ -83,9 +94,12 @@ class CpuKvCache final : public KvCache {
 
 const AttentionKernels& kernels(Isa isa) {
   switch (vector_isa(isa)) {
-    case Isa::kAvx2: return avx2::kAttentionKernels;
-    case Isa::kAvx512: return avx512::kAttentionKernels;
-    default: return portable::kAttentionKernels;
+    case Isa::kAvx2:
+      return avx2::kAttentionKernels;
+    case Isa::kAvx512:
+      return avx512::kAttentionKernels;
+    default:
+      return portable::kAttentionKernels;
   }
 }
 
@@ -95,14 +109,16 @@ class ScratchMemory {
   ~ScratchMemory() { std::free(data_); }
 
   AttentionScratch get(int64_t stride) {
-    const int64_t sizes[] = {kMaxRows * stride, int64_t{kMaxRows} * kTile, kMaxRows * stride,
-                             kMaxRows * 16,     kMaxRows,                  kTile * stride,
+    const int64_t sizes[] = {kMaxRows * stride, int64_t{kMaxRows} * kTile,
+                             kMaxRows * stride, kMaxRows * 16,
+                             kMaxRows,          kTile * stride,
                              kTile * stride};
     int64_t total = 0;
     for (int64_t n : sizes) total += n;
     if (total > size_) {
       std::free(data_);
-      data_ = static_cast<float*>(std::aligned_alloc(64, static_cast<size_t>(total) * sizeof(float)));
+      data_ =
+          static_cast<float*>(std::aligned_alloc(64, static_cast<size_t>(total) * sizeof(float)));
       size_ = data_ ? total : 0;
       if (!data_) throw std::bad_alloc();
     }
@@ -124,12 +140,13 @@ AttentionScratch thread_scratch(int64_t stride) {
 // Consecutive tokens of one row of the batch, small enough for one task a head chunk.
 struct QueryBlock {
   int row = 0;
-  int first = 0;   // token of the batch
+  int first = 0;  // token of the batch
   int tokens = 0;
   int position = 0;
 };
 
-// Later blocks of a sequence see more keys, so they come first: the last tasks to be taken are small ones.
+// Later blocks of a sequence see more keys, so they come first: the last tasks to be taken are
+// small ones.
 std::vector<QueryBlock> cut_queries(const AttentionBatch& batch, int tokens_per_block) {
   const int32_t* row_begin = batch.row_begin.as<int32_t>();
   const int32_t* kv_len = batch.kv_len.as<int32_t>();

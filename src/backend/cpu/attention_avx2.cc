@@ -1,1 +1,2 @@
+// The attention and rope_and_cache for AVX2; the code is in attention_impl.h.
 #include "backend/cpu/attention_impl.h"

@@ -1,20 +1,25 @@
-// rope_and_cache and attention against sums in double, and bit for bit against themselves under every way of
-// cutting and batching, on every instruction set of this machine.
+// rope_and_cache and attention against sums in double, and bit for bit against themselves under
+// every way of cutting and batching, on every instruction set of this machine.
 #include "backend/cpu/attention.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <map>
+#include <memory>
 #include <random>
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace octavo::cpu {
 namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int kNumBlocks = 200;
 
 class TestVector final : public VectorWeight {
@@ -30,11 +35,15 @@ class TestVector final : public VectorWeight {
   Tensor tensor_;
 };
 
+// Uniform with variance 1, by splitmix64.
 std::vector<float> random_values(size_t n, uint64_t seed) {
-  std::mt19937_64 engine(seed);
-  std::normal_distribution<float> normal;
   std::vector<float> values(n);
-  for (float& v : values) v = normal(engine);
+  for (float& v : values) {
+    uint64_t z = seed += 0x9E3779B97F4A7C15;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+    v = (static_cast<float>(z >> 40) * 0x1p-24f - 0.5f) * 3.4641f;
+  }
   return values;
 }
 
@@ -43,12 +52,15 @@ struct Geometry {
   bool head_norm = false;
   DType dtype = DType::kBF16;
   int layers = 2, layer = 1;
+  int spoilt_position = -1;  // whose values are infinite
 
   int qkv_size() const { return (q_heads + 2 * kv_heads) * head_dim; }
   float scale() const { return 1.0f / std::sqrt(static_cast<float>(head_dim)); }
   // The projection's output for one token: a function of sequence and position alone.
   std::vector<float> qkv(int sequence, int position) const {
-    return random_values(qkv_size(), 1000003ull * sequence + position);
+    auto x = random_values(qkv_size(), 7919ull * (1000 * sequence + position));
+    if (position == spoilt_position) std::fill(x.end() - kv_heads * head_dim, x.end(), kInfinity);
+    return x;
   }
 };
 
@@ -62,15 +74,18 @@ struct Chunk {
   int sequence, tokens;
 };
 
-// Runs steps over growing sequences as an engine would: blocks come in random order, are full of NaN when they
-// are handed out, and are taken back once they are outside the window.
+// Runs steps over growing sequences as an engine would: blocks come in random order, are full of
+// NaN when they are handed out, and are taken back once they are outside the window.
 class Runner {
  public:
   Runner(const Geometry& setup, Isa isa, int threads, uint32_t seed = 1)
-      : s_(setup), isa_(isa), pool_(threads),
-        cache_(make_cpu_kv_cache({s_.layers, s_.kv_heads, s_.head_dim, s_.block_size, kNumBlocks, s_.window,
-                                  s_.dtype})),
-        q_norm_(random_values(s_.head_dim, 77)), k_norm_(random_values(s_.head_dim, 78)) {
+      : s_(setup),
+        isa_(isa),
+        pool_(threads),
+        cache_(make_cpu_kv_cache(
+            {s_.layers, s_.kv_heads, s_.head_dim, s_.block_size, kNumBlocks, s_.window, s_.dtype})),
+        q_norm_(random_values(s_.head_dim, 77)),
+        k_norm_(random_values(s_.head_dim, 78)) {
     for (int b = 0; b < kNumBlocks; ++b) free_.push_back(b);
     std::shuffle(free_.begin(), free_.end(), std::mt19937(seed));
     cos_sin_.resize(static_cast<size_t>(kMaxPositions) * s_.rotary);
@@ -103,13 +118,20 @@ class Runner {
 
   // A whole sequence in chunks of at most `chunk` tokens.
   void run_alone(int sequence, int length, int chunk) {
-    for (int done = 0; done < length; done += chunk) step({{sequence, std::min(chunk, length - done)}});
+    for (int done = 0; done < length; done += chunk)
+      step({{sequence, std::min(chunk, length - done)}});
   }
 
-  const std::vector<float>& output(int sequence, int position) { return outputs_.at({sequence, position}); }
-  const std::vector<float>& query(int sequence, int position) { return queries_.at({sequence, position}); }
+  const std::vector<float>& output(int sequence, int position) {
+    return outputs_.at({sequence, position});
+  }
+  const std::vector<float>& query(int sequence, int position) {
+    return queries_.at({sequence, position});
+  }
   const std::vector<float>& cos_sin() const { return cos_sin_; }
-  const float* norm_weight(bool key) const { return (key ? k_norm_ : q_norm_).tensor().as<float>(); }
+  const float* norm_weight(bool key) const {
+    return (key ? k_norm_ : q_norm_).tensor().as<float>();
+  }
 
   void read(int sequence, int position, int head, float* k, float* v) {
     cache_->read(s_.layer, slot(sequence, position), head, k, v);
@@ -126,7 +148,8 @@ class Runner {
   };
 
   int64_t slot(int sequence, int position) {
-    return int64_t{tables_[sequence].at(position / s_.block_size)} * s_.block_size + position % s_.block_size;
+    return int64_t{tables_[sequence].at(position / s_.block_size)} * s_.block_size +
+           position % s_.block_size;
   }
 
   void add_row(const Chunk& c, Step& step) {
@@ -233,8 +256,8 @@ class Runner {
 };
 
 // Head `head` of q, k or v in double: `head` counts through all heads of the row.
-std::vector<double> expected_head(const Geometry& s, const Runner& runner, const std::vector<float>& qkv, int head,
-                                  int position) {
+std::vector<double> expected_head(const Geometry& s, const Runner& runner,
+                                  const std::vector<float>& qkv, int head, int position) {
   const int kind = head < s.q_heads ? 0 : head < s.q_heads + s.kv_heads ? 1 : 2;
   std::vector<double> x(qkv.begin() + head * s.head_dim, qkv.begin() + (head + 1) * s.head_dim);
   if (kind == 2) return x;
@@ -263,7 +286,8 @@ void check_rope(const Geometry& s, Runner& runner, int sequence, int position) {
   for (int h = 0; h < s.q_heads; ++h) {
     const auto expected = expected_head(s, runner, qkv, h, position);
     for (int d = 0; d < s.head_dim; ++d) {
-      ASSERT_NEAR(runner.query(sequence, position)[h * s.head_dim + d], expected[d], 1e-5) << describe(s);
+      ASSERT_NEAR(runner.query(sequence, position)[h * s.head_dim + d], expected[d], 1e-5)
+          << describe(s);
     }
   }
   std::vector<float> k(s.head_dim), v(s.head_dim);
@@ -328,7 +352,8 @@ TEST(Attention, AgreesWithSumsInDouble) {
       runner.step({{0, 70}, {1, 3}, {2, 16}});
       runner.step({{0, 1}, {2, 50}, {1, 1}});
       runner.step({{1, 37}, {0, 1}, {2, 1}});
-      for (const auto& [sequence, position] : std::vector<std::pair<int, int>>{{0, 71}, {1, 40}, {2, 66}}) {
+      for (const auto& [sequence, position] :
+           std::vector<std::pair<int, int>>{{0, 71}, {1, 40}, {2, 66}}) {
         SCOPED_TRACE(to_string(isa));
         check_rope(s, runner, sequence, position);
         check_attention(s, runner, sequence, position);
@@ -341,11 +366,13 @@ TEST(Attention, AgreesWithSumsInDouble) {
   }
 }
 
-void expect_same_bits(Runner& a, Runner& b, int sequence, int length, const Geometry& s, const char* what) {
+void expect_same_bits(Runner& a, Runner& b, int sequence, int length, const Geometry& s,
+                      const char* what) {
   for (int p = 0; p < length; ++p) {
     const auto &x = a.output(sequence, p), &y = b.output(sequence, p);
     ASSERT_EQ(x.size(), y.size());
-    for (const float v : x) ASSERT_FALSE(std::isnan(v)) << describe(s) << ", " << what << ", position " << p;
+    for (const float v : x)
+      ASSERT_FALSE(std::isnan(v)) << describe(s) << ", " << what << ", position " << p;
     ASSERT_EQ(0, std::memcmp(x.data(), y.data(), x.size() * sizeof(float)))
         << describe(s) << ", " << what << ", position " << p;
   }
@@ -379,6 +406,24 @@ TEST(Attention, TokenIsTheSameBitsAloneAndAmongOthers) {
       together.step({{3, 1}, {1, 1}, {2, 5}, {0, 1}});
       expect_same_bits(alone, together, 0, 90, s, "among others");
       if (HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST(Attention, LaterTokenCannotReachAnEarlierOne) {
+  // The values of token 20 are infinite; tokens before it in the same chunk must not notice.
+  for (const Isa isa : machine_isas()) {
+    for (const int heads : {1, 4}) {
+      Geometry s;
+      s.q_heads = heads;
+      s.kv_heads = 1;
+      Runner clean(s, isa, 1);
+      clean.run_alone(0, 40, 40);
+      s.spoilt_position = 20;
+      Runner other(s, isa, 1);
+      other.run_alone(0, 40, 40);
+      expect_same_bits(clean, other, 0, 20, s, "before an infinite value");
+      for (const float v : other.output(0, 20)) ASSERT_FALSE(std::isfinite(v));
     }
   }
 }

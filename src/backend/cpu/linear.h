@@ -1,9 +1,7 @@
-// linear on the CPU (ops/linear.h): picks the kernels, cuts the work, runs it on the pool's
-// threads. Bit for bit, a row's result is the same whatever the other rows and the number of
-// threads (linear_problem.h).
-//
-// With float32 and float16 weights all arithmetic is float32. With bfloat16 weights so it is on the
-// vector sets; AMX rounds x to bfloat16 first.
+// linear on the CPU (ops/linear.h): picks the kernels, cuts the work, runs it on the pool's threads.
+// Bit for bit, a row's result is the same whatever the other rows and the number of threads are
+// (linear_problem.h). All arithmetic is float32, but AMX, which serves bfloat16 weights only, rounds
+// x to bfloat16 first.
 #pragma once
 
 #include <cstddef>

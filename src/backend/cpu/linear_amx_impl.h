@@ -8,15 +8,14 @@
 //
 // 1. x is packed: by all threads into tiles_of_x if it is large, else by each thread for itself.
 // 2. Up to 16 rows: per pair of panels two tiles of sums, for k: load A, load B twice, multiply
-// twice. The
-//    panels are two sequential streams, prefetched kPrefetchBytes ahead, across the end of the
-//    pair.
-// 3. More rows: blocks of kBlockK of k and kBlockRows rows, whose x (1 MiB) stays in L2, by
-// kBlockPairs pairs.
-//    Inside, 2 x 2 tiles of sums: four loads for four products. Where K is larger than a block the
-//    sums rest in scratch between blocks; a float32 tile comes back as it went, so the order of
-//    summation and the bits are those of one pass over k, and of case 2.
-// A short last block of rows is padded with zero rows.
+//    twice. The panels are two sequential streams, prefetched kPrefetchBytes ahead, across the end
+//    of the pair.
+// 3. More rows: blocks of up to kBlockRows rows and so much of k that their x (1 MiB) stays in L2,
+//    by kBlockPairs pairs. Inside, 2 x 2 tiles of sums: four loads for four products; meanwhile the
+//    next pair is prefetched. Where K is larger than a block the sums rest in scratch between
+//    blocks. A float32 tile comes back as it went, so the order of summation and the bits are those
+//    of one pass over k, and of case 2.
+// A short last tile of rows is padded with zero rows.
 #pragma once
 
 #include "backend/cpu/amx_tiles.h"
@@ -29,9 +28,10 @@ namespace octavo::cpu::OCTAVO_ISA {
 constexpr int kTileRows = 16;
 constexpr int kTileBytes = 1024;
 constexpr int64_t kPrefetchBytes = 4096;
-constexpr int64_t kBlockK = 1024;
 constexpr int64_t kBlockRows = 512;
 constexpr int64_t kBlockPairs = 64;
+constexpr int64_t kBlockValuesOfX = 512 << 10;  // rows times k of a block
+constexpr int64_t kLeastBlockK = 1024, kMostBlockK = 4096;
 // Above this many values each thread packing all of x for itself costs more than a second barrier.
 constexpr int64_t kPackAloneValues = 32 << 10;
 constexpr int64_t kSumsStride = kPairColumns * 4;
@@ -71,8 +71,7 @@ static void pack_x(const LinearProblem& p, int64_t m_begin, int64_t m_end, uint1
   }
 }
 
-// --- up to 16 rows
-// ------------------------------------------------------------------------------------
+// --- up to 16 rows ---
 
 // sums [16][32] of one pair of panels; `next` is the pair to come, or null.
 static void multiply_few_rows(const char* a, const char* pair, int64_t panel_bytes,
@@ -114,14 +113,19 @@ static void multiply_few(const LinearProblem& p, const LinearPart& part, const c
   Tiles::release();
 }
 
-// --- many rows
-// ----------------------------------------------------------------------------------------
+// --- many rows ---
+
+// Lines of a pair of panels to ask for while another pair is worked on.
+struct Ahead {
+  const char* at;  // in the first panel; the same offset in the second is asked for too
+  int lines;       // of each panel, for each tile of k
+};
 
 // 32 (kTall) or 16 rows by 32 outputs, over `tiles_of_k` tiles of k. Sums [rows][32] start from
 // zero or go on from where the last block of k left them.
 template <bool kTall>
-static void multiply_square(const char* a, int64_t block_bytes_of_a, const char* b,
-                            int64_t panel_bytes, int64_t tiles_of_k, bool start, float* sums) {
+static void multiply_square(const char* a, int64_t row_of_tiles, const char* b, int64_t panel_bytes,
+                            int64_t tiles_of_k, Ahead ahead, bool start, float* sums) {
   float* lower = sums + kTileRows * kPairColumns;
   if (start) {
     Tiles::zero<0>();
@@ -135,13 +139,17 @@ static void multiply_square(const char* a, int64_t block_bytes_of_a, const char*
     if constexpr (kTall) Tiles::load<3>(lower + kPanel, kSumsStride);
   }
   for (int64_t i = 0; i < tiles_of_k; ++i, a += kTileBytes, b += kTileBytes) {
+    for (int line = 0; line < ahead.lines; ++line, ahead.at += 64) {
+      __builtin_prefetch(ahead.at, 0, 2);
+      __builtin_prefetch(ahead.at + panel_bytes, 0, 2);
+    }
     Tiles::load<6>(b, 64);
     Tiles::load<4>(a, 64);
     Tiles::load<7>(b + panel_bytes, 64);
     Tiles::multiply_add<0, 4, 6>();
     Tiles::multiply_add<1, 4, 7>();
     if constexpr (kTall) {
-      Tiles::load<5>(a + block_bytes_of_a, 64);
+      Tiles::load<5>(a + row_of_tiles, 64);
       Tiles::multiply_add<2, 5, 6>();
       Tiles::multiply_add<3, 5, 7>();
     }
@@ -152,17 +160,7 @@ static void multiply_square(const char* a, int64_t block_bytes_of_a, const char*
   if constexpr (kTall) Tiles::store<3>(lower + kPanel, kSumsStride);
 }
 
-// Asks for the next pair's stretch of k while this one's is worked on: `lines` lines of each panel
-// from `line` on.
-OCTAVO_INLINE void prefetch_panels(const char* b, int64_t panel_bytes, int64_t line,
-                                   int64_t lines) {
-  for (int64_t i = line; i < line + lines; ++i) {
-    __builtin_prefetch(b + i * 64, 0, 2);
-    __builtin_prefetch(b + panel_bytes + i * 64, 0, 2);
-  }
-}
-
-// One block: rows [m, m_end) by pairs [pair, pair_end) by k tiles [k, k_end).
+// One block: rows [m, m_end) by pairs [pair, pair_end) by tiles of k [k, k_end).
 struct Block {
   int64_t m, m_end, pair, pair_end, k, k_end;
 };
@@ -171,42 +169,53 @@ struct Block {
 // one square.
 static void multiply_block(const LinearProblem& p, const Block& block, const char* a, float* sums) {
   const PackedWeight& w = p.weight;
-  const int64_t row_of_tiles = w.padded_k / kTileK * kTileBytes;
-  const bool first = block.k == 0, last = block.k_end == w.padded_k / kTileK;
-  const int64_t rows = round_up(block.m_end - block.m, kTileRows), depth = block.k_end - block.k;
-  const int64_t squares = (rows + 31) / 32;
-  const int64_t lines = (depth * kTileBytes / 64 + squares - 1) / squares;
+  const int64_t tiles_of_k = w.padded_k / kTileK, row_of_tiles = tiles_of_k * kTileBytes;
+  const bool first = block.k == 0, last = block.k_end == tiles_of_k, whole = first && last;
+  const int64_t rows = round_up(block.m_end - block.m, 32), depth = block.k_end - block.k;
+  const int64_t squares = rows / 32;
+  const int lines = static_cast<int>((kTileBytes / 64 + squares - 1) / squares);
   for (int64_t pair = block.pair; pair < block.pair_end; ++pair) {
     const char* b = w.data + pair * 2 * w.panel_bytes + block.k * kTileBytes;
-    float* to = first && last ? sums : sums + (pair - block.pair) * rows * kPairColumns;
-    for (int64_t m = block.m, i = 0; m < block.m_end; m += 32, ++i) {
-      if (pair + 1 < block.pair_end)
-        prefetch_panels(b + 2 * w.panel_bytes, w.panel_bytes, i * lines, lines);
+    float* to = whole ? sums : sums + (pair - block.pair) * rows * kPairColumns;
+    // The last pair of a block asks for nothing.
+    Ahead ahead{b + 2 * w.panel_bytes, pair + 1 < block.pair_end ? lines : 0};
+    for (int64_t m = block.m; m < block.m_end; m += 32) {
       const char* at = a + (m - block.m) / kTileRows * row_of_tiles + block.k * kTileBytes;
       const int64_t m_end = m + 32 < block.m_end ? m + 32 : block.m_end;
       if (m_end - m > kTileRows) {
-        multiply_square<true>(at, row_of_tiles, b, w.panel_bytes, depth, first, to);
+        multiply_square<true>(at, row_of_tiles, b, w.panel_bytes, depth, ahead, first, to);
       } else {
-        multiply_square<false>(at, row_of_tiles, b, w.panel_bytes, depth, first, to);
+        multiply_square<false>(at, row_of_tiles, b, w.panel_bytes, depth, ahead, first, to);
       }
+      ahead.at += depth * lines * 64;
       if (last) finish_pair(p, pair, m, m_end, to, kPairColumns);
-      if (!(first && last)) to += 32 * kPairColumns;
+      if (!whole) to += 32 * kPairColumns;
     }
   }
+}
+
+OCTAVO_INLINE int64_t least(int64_t x, int64_t y) {
+  return x < y ? x : y;
+}
+
+// Values of k in a block of so many rows.
+OCTAVO_INLINE int64_t block_k(int64_t rows) {
+  const int64_t fitting = kBlockValuesOfX / rows / kTileK * kTileK;
+  return fitting < kLeastBlockK ? kLeastBlockK : least(fitting, kMostBlockK);
 }
 
 static void multiply_many(const LinearProblem& p, const LinearPart& part, const char* a,
                           float* sums) {
   const int64_t tiles_of_k = p.weight.padded_k / kTileK, row_of_tiles = tiles_of_k * kTileBytes;
-  const auto least = [](int64_t x, int64_t y) { return x < y ? x : y; };
   Tiles::configure(kTileRows);
   Block b;
   for (b.m = part.m_begin; b.m < part.m_end; b.m = b.m_end) {
     b.m_end = least(b.m + kBlockRows, part.m_end);
+    const int64_t depth = block_k(b.m_end - b.m) / kTileK;
     for (b.pair = part.pair_begin; b.pair < part.pair_end; b.pair = b.pair_end) {
       b.pair_end = least(b.pair + kBlockPairs, part.pair_end);
       for (b.k = 0; b.k < tiles_of_k; b.k = b.k_end) {
-        b.k_end = least(b.k + kBlockK / kTileK, tiles_of_k);
+        b.k_end = least(b.k + depth, tiles_of_k);
         multiply_block(p, b, a + (b.m - part.m_begin) / kTileRows * row_of_tiles, sums);
       }
     }
@@ -214,8 +223,7 @@ static void multiply_many(const LinearProblem& p, const LinearPart& part, const 
   Tiles::release();
 }
 
-// --- the table
-// ----------------------------------------------------------------------------------------
+// --- the table ---
 
 static int64_t packed_bytes(const LinearProblem& p) {
   return round_up(p.m, kTileRows) * p.weight.padded_k * 2;
@@ -225,10 +233,11 @@ static size_t tiles_of_x_bytes(const LinearProblem& p) {
   return p.m * p.weight.k <= kPackAloneValues ? 0 : static_cast<size_t>(packed_bytes(p));
 }
 
+// Room for any part of the problem: fewer rows may take longer blocks of k, never shorter ones.
 static int64_t sums_bytes(const LinearProblem& p) {
-  if (p.m <= kTileRows || p.weight.padded_k <= kBlockK) return 32 * kSumsStride;
-  const int64_t rows = round_up(p.m < kBlockRows ? p.m : kBlockRows, 32);
-  return rows * kSumsStride * (p.weight.pairs < kBlockPairs ? p.weight.pairs : kBlockPairs);
+  const int64_t rows = round_up(least(p.m, kBlockRows), 32);
+  if (p.m <= kTileRows || p.weight.padded_k <= block_k(rows)) return 32 * kSumsStride;
+  return rows * kSumsStride * least(p.weight.pairs, kBlockPairs);
 }
 
 static size_t scratch_bytes(const LinearProblem& p) {

@@ -1,6 +1,6 @@
-// Packing of 16 weight rows into a panel: a transposition of 32-bit words (two 16-bit values, or
-// one float), done in registers, kWidth by kWidth. Loading a model runs through here, at the rate
-// of memory. Compiled per instruction set (vec.h).
+// Packing of 16 weight rows into a panel: a transposition of 32-bit words (two 16-bit values, or one
+// float), done in registers, kWidth by kWidth. Loading a model runs through here, at the rate of
+// memory. Compiled per instruction set (vec.h).
 #pragma once
 
 #include "backend/cpu/linear_problem.h"
@@ -40,8 +40,8 @@ OCTAVO_INLINE void pack_block(const char* const* rows, int64_t word, char* out) 
   for (int i = 0; i < kWidth; ++i) v[i] = load_as<VecU>(rows[i] + 4 * word);
   transpose(v);
   for (int i = 0; i < kWidth; ++i) {
-    if constexpr (kSplit) {  // float16: the two values of a word belong to different k, 32 bytes
-                             // apart
+    // float16: the two values of a word belong to different k, which lie 32 bytes apart.
+    if constexpr (kSplit) {
       const VecH even = narrow(v[i] & 0xFFFFu), odd = narrow(v[i] >> 16);
       memcpy(out + 64 * i, &even, sizeof even);
       memcpy(out + 64 * i + 32, &odd, sizeof odd);

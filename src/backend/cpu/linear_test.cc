@@ -228,8 +228,7 @@ TEST(LinearRows, AreBitwiseTheSameAcrossBlocksOfKAndM) {
   check_rows_bitwise({300, 40, 1200, DType::kF32}, {1, 16, 64, 97, 299});
 }
 
-// --- loading
-// ------------------------------------------------------------------------------------------
+// --- loading ---
 
 void expect_rows(const CpuLinearWeight& packed, const Tensor& expected, const std::string& what) {
   std::vector<float> row(static_cast<size_t>(expected.dim(1)));

@@ -3,17 +3,14 @@
 // Goal: with few rows, read the packed weight once at the rate of the memory it lies in; with many,
 // keep the multiply-add units busy. Layouts: linear_problem.h. x [m, k] float32, row-major.
 //
-// 1. A tile is R rows by P panels of outputs. Its R * P * 16 / kWidth accumulators stay in
-// registers for all
-//    of k: per k it loads one vector of weights a column and broadcasts one value of x a row.
+// 1. A tile is R rows by P panels of outputs. Its R * P * 16 / kWidth accumulators stay in registers
+//    for all of k: per k it loads one vector of weights a column and broadcasts one value of x a row.
 // 2. Few rows: R = m, and P as large as registers allow, since a chain of multiply-adds must wait
-// four cycles
-//    for itself and only other chains can fill the time. The panels are P sequential streams; each
-//    is prefetched kPrefetchBytes ahead, and near its end the first bytes of the tile to come are.
+//    four cycles for itself and only other chains can fill the time. The panels are P sequential
+//    streams, prefetched kPrefetchBytes ahead, and near their end the next tile's are.
 // 3. More rows: they are cut into tiles of nearly equal height, and the pair of panels comes from
-// L1/L2 after
-//    the first. From kUnpackRows rows on, a 16-bit pair is first widened into scratch, once for all
-//    tiles.
+//    L1/L2 after the first. From kUnpackRows rows on, a 16-bit pair is first widened into scratch,
+//    once for all tiles. While they work on one pair, the tiles prefetch the next.
 // 4. Rows are taken in blocks whose x stays in L2 while all pairs pass by.
 // The sums of a tile go through a small buffer to finish_pair().
 #pragma once
@@ -38,17 +35,21 @@ constexpr int kUnpackRows = 4 * kTileRows;
 constexpr int64_t kBlockBytesOfX = 768 << 10;
 constexpr int64_t kSumsBytes = kTileRows * kFewPanels * kPanel * 4;
 
-// One tile: sums[r][p * 16 + j] = sum over k of x[r][k] * w[p][k][j]. `next` is where the following
-// tile's panels start, for prefetching, or null.
+// One tile: sums[r][p * 16 + j] = sum over k of x[r][k] * w[p][k][j]. Meanwhile it prefetches: if
+// `slice` is null, its own panels, and at their end the start of those at `next` (or null); else
+// panels `slice_panel_bytes` apart, from `slice` on, `slice_step` bytes for each step of k.
 struct Tile {
   const float* x;
   int64_t stride_of_x;
   const char* w;
   int64_t panel_bytes;
   int64_t k;
-  const char* next;
   float* sums;
   int64_t stride_of_sums;
+  const char* next = nullptr;
+  const char* slice = nullptr;
+  int64_t slice_panel_bytes = 0;
+  int64_t slice_step = 0;
 };
 
 template <WeightFormat F>
@@ -86,22 +87,29 @@ static void multiply_tile(const Tile& t) {
   Vec sums[R][P * kVecsPerPanel] = {};
   const char* w = t.w;
   const float* x = t.x;
-  const int64_t steps = t.k / kStepK<F>;
-  int64_t ahead = steps < kPrefetchBytes / kStepBytes<F> ? steps : kPrefetchBytes / kStepBytes<F>;
-  const auto run = [&](int64_t n, int64_t prefetch_at) {
+  const auto run = [&](int64_t n, const char* ahead, int64_t ahead_panel_bytes,
+                       int64_t ahead_step) {
     for (int64_t i = 0; i < n; ++i) {
-      for (int p = 0; p < P; ++p) __builtin_prefetch(w + p * t.panel_bytes + prefetch_at);
+      for (int p = 0; p < P; ++p) __builtin_prefetch(ahead + p * ahead_panel_bytes);
       multiply_step<F, R, P>(sums, t, w, x, kStepK<F>);
+      ahead += ahead_step;
       w += kStepBytes<F>;
       x += kStepK<F>;
     }
   };
-  run(steps - ahead, ahead * kStepBytes<F>);
-  run(ahead, t.next == nullptr ? 0 : t.next - w);
+  const int64_t steps = t.k / kStepK<F>, window = kPrefetchBytes / kStepBytes<F>;
+  if (t.slice != nullptr) {
+    run(steps, t.slice, t.slice_panel_bytes, t.slice_step);
+  } else {
+    const int64_t last = steps < window ? steps : window;
+    run(steps - last, w + last * kStepBytes<F>, t.panel_bytes, kStepBytes<F>);
+    run(last, t.next == nullptr ? w : t.next, t.panel_bytes, kStepBytes<F>);
+  }
   if (t.k % kStepK<F> != 0) multiply_step<F, R, P>(sums, t, w, x, 1);
   for (int r = 0; r < R; ++r) {
-    for (int v = 0; v < P * kVecsPerPanel; ++v)
+    for (int v = 0; v < P * kVecsPerPanel; ++v) {
       store(t.sums + r * t.stride_of_sums + v * kWidth, sums[r][v]);
+    }
   }
 }
 
@@ -124,8 +132,14 @@ static void multiply_few(const LinearProblem& p, const LinearPart& part, float* 
     const int64_t pairs = pair + kFewPanels / 2 <= part.pair_end ? kFewPanels / 2 : 1;
     const char* at = w.data + pair * pair_bytes;
     const char* next = pair + pairs < part.pair_end ? at + pairs * pair_bytes : nullptr;
-    const Tile t{p.x + part.m_begin * w.k, w.k, at, w.panel_bytes, w.k, next, sums,
-                 kFewPanels * kPanel};
+    const Tile t{.x = p.x + part.m_begin * w.k,
+                 .stride_of_x = w.k,
+                 .w = at,
+                 .panel_bytes = w.panel_bytes,
+                 .k = w.k,
+                 .sums = sums,
+                 .stride_of_sums = kFewPanels * kPanel,
+                 .next = next};
     if (pairs == kFewPanels / 2) {
       multiply_rows<F, kFewPanels, kFewRows>(rows, t);
     } else {
@@ -154,17 +168,28 @@ static void unpack_pair(const PackedWeight& w, const char* pair, float* to) {
 }
 
 // One pair of panels, in format F at `w`, times the rows [m_begin, m_end) in tiles of nearly equal
-// height.
+// height. If there are several, they share the prefetching of the packed pair `next`.
 template <WeightFormat F>
 static void multiply_pair(const LinearProblem& p, int64_t pair, const char* w, int64_t panel_bytes,
                           const char* next, int64_t m_begin, int64_t m_end, float* sums) {
   const int64_t k = p.weight.k, rows = m_end - m_begin, tiles = (rows + kTileRows - 1) / kTileRows;
+  const int64_t slices = tiles * (k < kStepK<F> ? 1 : k / kStepK<F>);
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t begin = m_begin + rows * i / tiles, end = m_begin + rows * (i + 1) / tiles;
     for (int panel = 0; panel < 2; panel += kTilePanels) {
-      const Tile t{p.x + begin * k,       k,           w + panel * panel_bytes,
-                   panel_bytes,           k,           next,
-                   sums + panel * kPanel, kPairColumns};
+      Tile t{.x = p.x + begin * k,
+             .stride_of_x = k,
+             .w = w + panel * panel_bytes,
+             .panel_bytes = panel_bytes,
+             .k = k,
+             .sums = sums + panel * kPanel,
+             .stride_of_sums = kPairColumns};
+      if (next != nullptr) t.next = next + panel * p.weight.panel_bytes;
+      if (next != nullptr && tiles > 1) {
+        t.slice = t.next + p.weight.panel_bytes * i / tiles;
+        t.slice_panel_bytes = p.weight.panel_bytes;
+        t.slice_step = (p.weight.panel_bytes + slices - 1) / slices;
+      }
       multiply_rows<F, kTilePanels, kTileRows>(static_cast<int>(end - begin), t);
     }
     finish_pair(p, pair, begin, end, sums, kPairColumns);
@@ -185,7 +210,7 @@ static void multiply_many(const LinearProblem& p, const LinearPart& part, float*
       if (F != WeightFormat::kF32 && m_end - m >= kUnpackRows) {
         unpack_pair<F>(w, at, unpacked);
         multiply_pair<WeightFormat::kF32>(p, pair, reinterpret_cast<const char*>(unpacked),
-                                          w.padded_k * kPanel * 4, nullptr, m, m_end, sums);
+                                          w.padded_k * kPanel * 4, next, m, m_end, sums);
       } else {
         multiply_pair<F>(p, pair, at, w.panel_bytes, next, m, m_end, sums);
       }

@@ -1,10 +1,10 @@
-// Loading converts to the weight's dtype, row by row if the source has another, and packs 16 whole
-// rows at a time through the kernels of the instruction set. Rows of a panel that is not loaded
-// whole go in value by value, touching only their own bytes, so that threads may load neighbouring
-// rows at once.
+// Loading converts to the weight's dtype where the source has another, and packs 16 whole rows at a
+// time through the kernels of the instruction set. Rows of a panel that is not loaded whole go in
+// value by value, touching only their own bytes, so that threads may load neighbouring rows at once.
 #include "backend/cpu/linear_weight.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <new>
 #include <vector>
@@ -36,6 +36,17 @@ PackPanel pack_panel_of(Isa isa) {
   }
 }
 
+// bf16_to_float and float_to_bf16 of tensor.h, inline, because all of a model may pass through
+// them.
+float float_of_bf16(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
+uint16_t bf16_of(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint32_t rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
+  return static_cast<uint16_t>(value == value ? rounded : (bits >> 16) | 0x40);
+}
+
 int64_t round_up(int64_t n, int64_t to) {
   return (n + to - 1) / to * to;
 }
@@ -44,16 +55,32 @@ const char* row_start(const Tensor& t, int64_t row) {
   return static_cast<const char*>(t.data) + static_cast<size_t>(row * t.dim(1)) * size_of(t.dtype);
 }
 
+// Reads values with `read` and writes them as `dtype`, to contiguous memory.
+template <typename Source, typename Read>
+void convert_values(const Source* from, Read read, int64_t count, DType dtype, char* to) {
+  const auto write = [&](auto make) {
+    for (int64_t i = 0; i < count; ++i) {
+      const auto value = make(read(from[i]));
+      std::memcpy(to + i * static_cast<int64_t>(sizeof value), &value, sizeof value);
+    }
+  };
+  if (dtype == DType::kF32) write([](float v) { return v; });
+  if (dtype == DType::kBF16) write(bf16_of);
+  if (dtype == DType::kF16) write(float_to_f16);
+}
+
 // Writes `count` values of src from `first` on as `dtype`, to contiguous memory.
 void convert(const Tensor& src, int64_t first, int64_t count, DType dtype, char* to) {
-  for (int64_t i = 0; i < count; ++i) {
-    const float value = read_float(src, first + i);
-    if (dtype == DType::kF32) {
-      std::memcpy(to + 4 * i, &value, 4);
-    } else {
-      const uint16_t bits = dtype == DType::kBF16 ? float_to_bf16(value) : float_to_f16(value);
-      std::memcpy(to + 2 * i, &bits, 2);
-    }
+  switch (src.dtype) {
+    case DType::kF32:
+      return convert_values(
+          src.as<float>() + first, [](float v) { return v; }, count, dtype, to);
+    case DType::kBF16:
+      return convert_values(src.as<uint16_t>() + first, float_of_bf16, count, dtype, to);
+    case DType::kF16:
+      return convert_values(src.as<uint16_t>() + first, f16_to_float, count, dtype, to);
+    default:
+      CHECK(false && "weights are loaded from floats");
   }
 }
 

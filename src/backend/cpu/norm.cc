@@ -1,3 +1,4 @@
+// Takes the tensors of the norms apart and hands rows to the kernels of one instruction set.
 #include "backend/cpu/norm.h"
 
 #include <algorithm>
@@ -13,9 +14,12 @@ constexpr int64_t kElementsPerTask = 1 << 14;
 
 const NormKernels& kernels(Isa isa) {
   switch (vector_isa(isa)) {
-    case Isa::kAvx2: return avx2::kNormKernels;
-    case Isa::kAvx512: return avx512::kNormKernels;
-    default: return portable::kNormKernels;
+    case Isa::kAvx2:
+      return avx2::kNormKernels;
+    case Isa::kAvx512:
+      return avx512::kNormKernels;
+    default:
+      return portable::kNormKernels;
   }
 }
 

@@ -1,5 +1,5 @@
-// rms_norm and layer_norm of ops/norm.h on the CPU, one task a few rows. Called by CpuBackend on the worker
-// thread.
+// rms_norm and layer_norm of ops/norm.h on the CPU, one task a few rows. Called by CpuBackend on
+// the worker thread.
 #pragma once
 
 #include "backend/cpu/isa.h"

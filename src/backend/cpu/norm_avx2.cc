@@ -1,1 +1,2 @@
+// The norms for AVX2; the code is in norm_impl.h.
 #include "backend/cpu/norm_impl.h"

@@ -1,5 +1,6 @@
-// rms_norm and layer_norm over Vec. A sum over a row of H runs in 4 accumulators of kWidth lanes, element i in
-// lane i % (4 kWidth); they are then folded in a fixed tree. So its order depends on H alone.
+// rms_norm and layer_norm over Vec. A sum over a row of H runs in 4 accumulators of kWidth lanes,
+// element i in lane i % (4 kWidth); they are then folded in a fixed tree. So its order depends on H
+// alone.
 #pragma once
 
 #include "backend/cpu/norm_kernels.h"
@@ -30,8 +31,8 @@ OCTAVO_INLINE float sum_of_powers(const float* x, int64_t size, float shift) {
 }
 
 // out = (x - shift) * factor * weight (+ bias)
-OCTAVO_INLINE void scale_row(const float* x, const float* weight, const float* bias, float shift, float factor,
-                             int64_t size, float* out) {
+OCTAVO_INLINE void scale_row(const float* x, const float* weight, const float* bias, float shift,
+                             float factor, int64_t size, float* out) {
   const Vec s = broadcast(shift), f = broadcast(factor);
   int64_t i = 0;
   for (; i + kWidth <= size; i += kWidth) {
@@ -44,15 +45,16 @@ OCTAVO_INLINE void scale_row(const float* x, const float* weight, const float* b
   store_first(out + i, bias ? fma(v, w, load_first(bias + i, n)) : v * w, n);
 }
 
-static void rms_norm(const float* x, const float* weight, float eps, int64_t rows, int64_t size, float* out) {
+static void rms_norm(const float* x, const float* weight, float eps, int64_t rows, int64_t size,
+                     float* out) {
   for (int64_t t = 0; t < rows; ++t, x += size, out += size) {
     const float mean = sum_of_powers<2>(x, size, 0) / static_cast<float>(size);
     scale_row(x, weight, nullptr, 0, 1.0f / __builtin_sqrtf(mean + eps), size, out);
   }
 }
 
-static void layer_norm(const float* x, const float* weight, const float* bias, float eps, int64_t rows,
-                       int64_t size, float* out) {
+static void layer_norm(const float* x, const float* weight, const float* bias, float eps,
+                       int64_t rows, int64_t size, float* out) {
   for (int64_t t = 0; t < rows; ++t, x += size, out += size) {
     const float mean = sum_of_powers<1>(x, size, 0) / static_cast<float>(size);
     const float variance = sum_of_powers<2>(x, size, mean) / static_cast<float>(size);

@@ -1,4 +1,5 @@
-// The norm kernels of one instruction set, as norm.cc sees them. Plain pointers only (rules in vec.h).
+// The norm kernels of one instruction set, as norm.cc sees them. Plain pointers only (rules in
+// vec.h).
 #pragma once
 
 #include <stdint.h>
@@ -7,9 +8,10 @@ namespace octavo::cpu {
 
 struct NormKernels {
   // out[t, :] for `rows` rows of `size`; see ops/norm.h.
-  void (*rms_norm)(const float* x, const float* weight, float eps, int64_t rows, int64_t size, float* out);
-  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t rows,
-                     int64_t size, float* out);
+  void (*rms_norm)(const float* x, const float* weight, float eps, int64_t rows, int64_t size,
+                   float* out);
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps,
+                     int64_t rows, int64_t size, float* out);
 };
 
 namespace portable {

@@ -42,7 +42,8 @@ struct Norm {
   std::vector<float> run(Isa isa, ThreadPool& pool, std::vector<float> x) const {
     std::vector<float> out(x.size(), std::numeric_limits<float>::quiet_NaN());
     const int64_t rows = static_cast<int64_t>(x.size()) / size;
-    const Tensor xt{x.data(), DType::kF32, {rows, size}}, outt{out.data(), DType::kF32, {rows, size}};
+    const Tensor xt{x.data(), DType::kF32, {rows, size}},
+        outt{out.data(), DType::kF32, {rows, size}};
     if (layer) {
       layer_norm(isa, pool, {xt, &weight, &bias, 1e-5f, outt});
     } else {
@@ -79,7 +80,8 @@ TEST(Norm, AgreesWithSumsInDouble) {
           const auto expected = norm.expected(x);
           for (size_t i = 0; i < out.size(); ++i) {
             ASSERT_NEAR(out[i], expected[i], 2e-5 * (1 + std::abs(expected[i])))
-                << to_string(isa) << (layer ? " layer_norm" : " rms_norm") << " size " << size << " at " << i;
+                << to_string(isa) << (layer ? " layer_norm" : " rms_norm") << " size " << size
+                << " at " << i;
           }
         }
       }

@@ -1,5 +1,6 @@
-// rope_and_cache over Vec: per token and head an optional rms_norm, the rotation, and the store of K and V into
-// the cache's layout (attention.h). A head is worked on in a buffer of kMaxHeadDim floats.
+// rope_and_cache over Vec: per token and head an optional rms_norm, the rotation, and the store of
+// K and V into the cache's layout (attention.h). A head is worked on in a buffer of kMaxHeadDim
+// floats.
 #pragma once
 
 #include "backend/cpu/attention_kernels.h"
@@ -8,7 +9,8 @@
 namespace octavo::cpu::OCTAVO_ISA {
 
 // out = x / sqrt(mean(x^2) + eps) * weight. The order of the sum depends on head_dim only.
-static void normalise_head(const float* x, const float* weight, float eps, int head_dim, float* out) {
+static void normalise_head(const float* x, const float* weight, float eps, int head_dim,
+                           float* out) {
   Vec total = zero();
   int d = 0;
   for (; d + kWidth <= head_dim; d += kWidth) {
@@ -22,8 +24,12 @@ static void normalise_head(const float* x, const float* weight, float eps, int h
 }
 
 // Up to kWidth floats, the common case of all lanes without a copy.
-OCTAVO_INLINE Vec load_up_to(const float* p, int n) { return n >= kWidth ? load(p) : load_first(p, n); }
-OCTAVO_INLINE void store_up_to(float* p, Vec v, int n) { n >= kWidth ? store(p, v) : store_first(p, v, n); }
+OCTAVO_INLINE Vec load_up_to(const float* p, int n) {
+  return n >= kWidth ? load(p) : load_first(p, n);
+}
+OCTAVO_INLINE void store_up_to(float* p, Vec v, int n) {
+  n >= kWidth ? store(p, v) : store_first(p, v, n);
+}
 
 // (x_i, x_{i+half}) -> (x_i cos - x_{i+half} sin, x_{i+half} cos + x_i sin), in place.
 static void rotate_head(const float* cosines, const float* sines, int half, float* x) {
@@ -37,7 +43,8 @@ static void rotate_head(const float* cosines, const float* sines, int half, floa
 }
 
 // x [head_dim] in the cache's dtype, to places `stride` elements apart.
-static void store_elements(const float* x, int head_dim, KvElement element, int64_t stride, char* to) {
+static void store_elements(const float* x, int head_dim, KvElement element, int64_t stride,
+                           char* to) {
   if (element == KvElement::kF32) {
     for (int d = 0; d < head_dim; ++d) memcpy(to + d * stride * 4, x + d, 4);
     return;
@@ -57,10 +64,12 @@ static void rope_token(const RopeTask& task, int t) {
   const int head_dim = kv.head_dim, half = task.rotary_dims / 2;
   const int num_qk_heads = task.num_q_heads + kv.num_kv_heads;
   const float* x = task.qkv + int64_t{t} * (num_qk_heads + kv.num_kv_heads) * head_dim;
-  const float* cosines = half ? task.cos_sin + int64_t{task.positions[t]} * task.rotary_dims : nullptr;
+  const float* cosines =
+      half ? task.cos_sin + int64_t{task.positions[t]} * task.rotary_dims : nullptr;
   const int64_t slot = task.slots[t];
   const int64_t block = slot / kv.block_size, offset = slot % kv.block_size;
-  char* cell = kv.cells + block * kv.num_kv_heads * kv.cell_bytes + offset / kSubBlock * kv.sub_block_bytes;
+  char* cell =
+      kv.cells + block * kv.num_kv_heads * kv.cell_bytes + offset / kSubBlock * kv.sub_block_bytes;
   const int64_t lane = offset % kSubBlock, element_bytes = kv.element == KvElement::kF32 ? 4 : 2;
 
   for (int h = 0; h < num_qk_heads; ++h, x += head_dim) {

@@ -1,3 +1,5 @@
+// The state rows, the edits that a request asks for (masks, bad words, bias, penalties), and the
+// spreading of rows over the pool. What follows on the edited row is in sampler_row.cc.
 #include "backend/cpu/sampler.h"
 
 #include <algorithm>
@@ -34,14 +36,15 @@ struct SlotState {
   std::unordered_map<TokenId, size_t> seen_index;
 
   bool has_penalties() const {
-    return params->repetition_penalty != 1 || params->frequency_penalty != 0 || params->presence_penalty != 0;
+    return params->repetition_penalty != 1 || params->frequency_penalty != 0 ||
+           params->presence_penalty != 0;
   }
   bool bans_stop_ids() const {
     return !stop_ids.empty() && static_cast<int>(output.size()) < params->min_tokens;
   }
   bool edits_logits() const {
-    return params->allowed_token_ids || !bad_words.empty() || bans_stop_ids() || !params->logit_bias.empty() ||
-           has_penalties();
+    return params->allowed_token_ids || !bad_words.empty() || bans_stop_ids() ||
+           !params->logit_bias.empty() || has_penalties();
   }
 
   void see(TokenId token, int times_drawn) {
@@ -56,11 +59,13 @@ struct SlotState {
   }
 };
 
-bool in_vocabulary(TokenId token, int size) { return token >= 0 && token < size; }
+bool in_vocabulary(TokenId token, int size) {
+  return token >= 0 && token < size;
+}
 
 // out = the row with everything not allowed at -inf.
-void copy_allowed(const SamplerKernels& kernels, const SampleRow& row, const SlotState& slot, const float* x,
-                  int size, float* out) {
+void copy_allowed(const SamplerKernels& kernels, const SampleRow& row, const SlotState& slot,
+                  const float* x, int size, float* out) {
   if (row.mask.empty()) {
     std::memcpy(out, x, static_cast<size_t>(size) * sizeof(float));
   } else {
@@ -84,7 +89,8 @@ void ban_words(const SlotState& slot, int size, float* x) {
     if (word.empty() || !in_vocabulary(word.back(), size)) continue;
     const size_t prefix = word.size() - 1;
     if (prefix > slot.output.size()) continue;
-    if (std::equal(word.begin(), word.end() - 1, slot.output.end() - static_cast<std::ptrdiff_t>(prefix))) {
+    if (std::equal(word.begin(), word.end() - 1,
+                   slot.output.end() - static_cast<std::ptrdiff_t>(prefix))) {
       x[word.back()] = -kInfinity;
     }
   }
@@ -104,8 +110,8 @@ void apply_penalties(const SlotState& slot, int size, float* x) {
   }
 }
 
-void edit_logits(const SamplerKernels& kernels, const SampleRow& row, const SlotState& slot, const float* x,
-                 int size, float* out) {
+void edit_logits(const SamplerKernels& kernels, const SampleRow& row, const SlotState& slot,
+                 const float* x, int size, float* out) {
   copy_allowed(kernels, row, slot, x, size, out);
   ban_words(slot, size, out);
   if (slot.bans_stop_ids()) {
@@ -121,16 +127,22 @@ void edit_logits(const SamplerKernels& kernels, const SampleRow& row, const Slot
 
 const SamplerKernels& kernels_of(Isa isa) {
   switch (vector_isa(isa)) {
-    case Isa::kAvx2: return avx2::kSamplerKernels;
-    case Isa::kAvx512: return avx512::kSamplerKernels;
-    default: return portable::kSamplerKernels;
+    case Isa::kAvx2:
+      return avx2::kSamplerKernels;
+    case Isa::kAvx512:
+      return avx512::kSamplerKernels;
+    default:
+      return portable::kSamplerKernels;
   }
 }
 
 class CpuSampler final : public Sampler {
  public:
   CpuSampler(Isa isa, ThreadPool& pool, const SamplerSpec& spec)
-      : kernels_(kernels_of(isa)), pool_(pool), vocab_size_(spec.vocab_size), slots_(spec.num_slots),
+      : kernels_(kernels_of(isa)),
+        pool_(pool),
+        vocab_size_(spec.vocab_size),
+        slots_(spec.num_slots),
         scratch_(pool.size()) {}
 
   void set_slot(const SlotSetup& setup) override {
@@ -191,12 +203,15 @@ class CpuSampler final : public Sampler {
     }
     std::atomic<size_t> next{0};
     pool_.run([&](int thread) {
-      for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < rows;) fn(i, scratch_[thread]);
+      for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < rows;)
+        fn(i, scratch_[thread]);
     });
   }
 
-  void add_logprobs(const float* x, int num_logprobs, RowScratch& scratch, SampledToken& result) const {
-    TokenLogprobs found = token_logprobs(kernels_, x, vocab_size_, result.token, num_logprobs, scratch);
+  void add_logprobs(const float* x, int num_logprobs, RowScratch& scratch,
+                    SampledToken& result) const {
+    TokenLogprobs found =
+        token_logprobs(kernels_, x, vocab_size_, result.token, num_logprobs, scratch);
     result.invalid_logits = result.invalid_logits || !found.valid;
     result.logprob = found.logprob;
     result.rank = found.rank;
@@ -211,10 +226,12 @@ class CpuSampler final : public Sampler {
       edit_logits(kernels_, row, slot, x, vocab_size_, scratch.edited.data());
       edited = scratch.edited.data();
     }
-    const Choice choice = choose_token(kernels_, *slot.params, slot.seed, static_cast<int>(slot.output.size()),
-                                       edited, vocab_size_, scratch);
+    const Choice choice =
+        choose_token(kernels_, *slot.params, slot.seed, static_cast<int>(slot.output.size()),
+                     edited, vocab_size_, scratch);
     SampledToken result;
-    // The request has failed; an id that later steps can embed keeps the batch running until it is removed.
+    // The request has failed; an id that later steps can embed keeps the batch running until it is
+    // removed.
     result.token = choice.valid ? choice.token : 0;
     result.invalid_logits = !choice.valid;
     if (row.num_logprobs >= 0) add_logprobs(x, row.num_logprobs, scratch, result);

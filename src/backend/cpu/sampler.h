@@ -1,5 +1,5 @@
-// The sampler of ops/sampler.h on the CPU. Rows of one call are spread over the pool, one row a task, so a
-// row's arithmetic is the same in every batch.
+// The sampler of ops/sampler.h on the CPU. Rows of one call are spread over the pool, one row a
+// task, so a row's arithmetic is the same in every batch.
 #pragma once
 
 #include <memory>

@@ -1,13 +1,16 @@
 // The sampler's passes over Vec.
 //
-// The draw is the costly one: Gumbel noise for every token of the vocabulary. Its random words come out of
-// Philox 4 kWidth at a time; the two logarithms behind each are avoided for all but a few tokens:
+// The draw is the costly one: Gumbel noise for every token of the vocabulary. Its random words come
+// out of Philox 4 kWidth at a time; the two logarithms behind each are avoided for all but a few
+// tokens:
 //   1. v = 1 - u bounds the noise: g = -log(-log u) <= -log v, because -log(1 - v) >= v.
-//   2. The bits of a float, read as an integer, are a chord below its logarithm (log2(1 + m) >= m), so
+//   2. The bits of a float, read as an integer, are a chord below its logarithm (log2(1 + m) >= m),
+//   so
 //      ln 2 (127 - bits(v) / 2^23) bounds -log v, at the price of a conversion and a multiply-add.
-//   3. Only where logit + bound beats the best so far is the noise itself computed, by the one scalar function
-//      that defines it. Rounding is monotone, so the bound holds for the rounded sums too: the outcome is what
-//      a plain loop over all tokens would give.
+//   3. Only where logit + bound beats the best so far is the noise itself computed, by the one
+//   scalar function
+//      that defines it. Rounding is monotone, so the bound holds for the rounded sums too: the
+//      outcome is what a plain loop over all tokens would give.
 #pragma once
 
 #include "backend/cpu/sampler_kernels.h"
@@ -17,11 +20,14 @@ namespace octavo::cpu::OCTAVO_ISA {
 
 constexpr float kInfinity = __builtin_inff();
 
+OCTAVO_INLINE uint32_t lanes_in_row(int i, int size) {
+  return size - i >= kWidth ? kAllLanes : (1u << (size - i)) - 1;
+}
+
 // x[i .. i + kWidth), -inf past the end.
 OCTAVO_INLINE Vec load_row(const float* x, int i, int size) {
   if (size - i >= kWidth) return load(x + i);
-  const Vec v = load_first(x + i, size - i);
-  return select_bits((1u << (size - i)) - 1, v, broadcast(-kInfinity));
+  return select_bits(lanes_in_row(i, size), load_first(x + i, size - i), broadcast(-kInfinity));
 }
 
 static RowMaximum maximum(const float* x, int size) {
@@ -45,7 +51,8 @@ static RowMaximum maximum(const float* x, int size) {
     for (int lane = 0; lane < kWidth; ++lane) {
       const float value = best[a][lane];
       const int index = where[a][lane] * kWidth + lane;
-      if (value > result.value || (value == result.value && result.index >= 0 && index < result.index)) {
+      if (value > result.value ||
+          (value == result.value && result.index >= 0 && index < result.index)) {
         result.value = value;
         result.index = index;
       }
@@ -54,18 +61,24 @@ static RowMaximum maximum(const float* x, int size) {
   return result;
 }
 
-static float sum_exp(const float* x, int size, float top) {
+static Mass mass_at_least(const float* x, int size, float top, float threshold) {
   constexpr int kAccumulators = 4;
   Vec total[kAccumulators] = {};
+  Mass result;
   const Vec log2e = broadcast(1.44269504f);
   const int vectors = (size + kWidth - 1) / kWidth;
   for (int v = 0; v < vectors; v += kAccumulators) {
     for (int a = 0; a < kAccumulators && v + a < vectors; ++a) {
-      const Vec difference = load_row(x, (v + a) * kWidth, size) - broadcast(top);
-      total[a] = total[a] + exp2_nonpositive(difference * log2e);
+      const Vec value = load_row(x, (v + a) * kWidth, size);
+      const uint32_t counted =
+          bits_at_least(value, broadcast(threshold)) & lanes_in_row((v + a) * kWidth, size);
+      const Vec power = exp2_nonpositive((value - broadcast(top)) * log2e);
+      total[a] = total[a] + select_bits(counted, power, zero());
+      result.count += __builtin_popcount(counted);
     }
   }
-  return sum((total[0] + total[1]) + (total[2] + total[3]));
+  result.sum = sum((total[0] + total[1]) + (total[2] + total[3]));
+  return result;
 }
 
 static int count_greater(const float* x, int size, float value) {
@@ -90,12 +103,12 @@ static int find_greater(const float* x, int size, float value, int32_t* found) {
   return count;
 }
 
-static int find_at_least(const float* x, int size, float value, int32_t* found) {
+static int find_between(const float* x, int size, float low, float high, int32_t* found) {
   int count = 0;
   for (int i = 0; i < size; i += kWidth) {
-    uint32_t bits = bits_at_least(load_row(x, i, size), broadcast(value));
-    if (size - i < kWidth) bits &= (1u << (size - i)) - 1;
-    count += write_indices(bits, i, found + count);
+    const Vec v = load_row(x, i, size);
+    const uint32_t bits = bits_at_least(v, broadcast(low)) & bits_greater(broadcast(high), v);
+    count += write_indices(bits & lanes_in_row(i, size), i, found + count);
   }
   return count;
 }
@@ -134,8 +147,9 @@ OCTAVO_INLINE PhiloxState philox(VecL counters, uint64_t seed, uint32_t position
   return s;
 }
 
-// The words of tokens [first, first + 4 kWidth), first a multiple of 4. Lane 4 g + k of the counters holds the
-// offset k kWidth / 4 + g, so that transposing 4 x 4 squares puts the words in the order of the tokens.
+// The words of tokens [first, first + 4 kWidth), first a multiple of 4. Lane 4 g + k of the
+// counters holds the offset k kWidth / 4 + g, so that transposing 4 x 4 squares puts the words in
+// the order of the tokens.
 OCTAVO_INLINE void token_words(uint64_t seed, uint32_t position, int first, VecU words[4]) {
   VecL even, odd;
   for (int lane = 0; lane < kWidth; lane += 2) {
@@ -143,7 +157,8 @@ OCTAVO_INLINE void token_words(uint64_t seed, uint32_t position, int first, VecU
     odd[lane / 2] = (lane + 1) % 4 * (kWidth / 4) + lane / 4;
   }
   const uint32_t counter = static_cast<uint32_t>(first) / 4;
-  const PhiloxState a = philox(even + counter, seed, position), b = philox(odd + counter, seed, position);
+  const PhiloxState a = philox(even + counter, seed, position),
+                    b = philox(odd + counter, seed, position);
   const VecL low = VecL{} + 0xFFFFFFFFu;
   words[0] = (VecU)((a.c0 & low) | b.c0 << 32);
   words[1] = (VecU)((a.c1 & low) | b.c1 << 32);
@@ -152,8 +167,8 @@ OCTAVO_INLINE void token_words(uint64_t seed, uint32_t position, int first, VecU
   transpose_squares(words);
 }
 
-// At least g of each word, and above it by less than 0.07 where v is small. h = floor(~word / 2) <= v 2^31,
-// which converts as a signed integer; 0.001 covers the rounding of this line.
+// At least g of each word, and above it by less than 0.07 where v is small. h = floor(~word / 2) <=
+// v 2^31, which converts as a signed integer; 0.001 covers the rounding of this line.
 OCTAVO_INLINE Vec noise_bound(VecU words) {
   const Vec h = __builtin_convertvector((VecI)(~words >> 1), Vec);
   const Vec bits = __builtin_convertvector((VecI)h, Vec);
@@ -187,7 +202,7 @@ static RowMaximum draw(const DrawArgs& args) {
   return best;
 }
 
-const SamplerKernels kSamplerKernels = {maximum,       sum_exp, count_greater, find_greater,
-                                        find_at_least, scale,   mask,          draw};
+const SamplerKernels kSamplerKernels = {maximum,      mass_at_least, count_greater, find_greater,
+                                        find_between, scale,         mask,          draw};
 
 }  // namespace octavo::cpu::OCTAVO_ISA

@@ -1,5 +1,5 @@
-// The passes over a row of logits of one instruction set, as the sampler sees them: plain structs and pointers
-// only (rules in vec.h).
+// The passes over a row of logits of one instruction set, as the sampler sees them: plain structs
+// and pointers only (rules in vec.h).
 #pragma once
 
 #include <stdint.h>
@@ -12,7 +12,13 @@ struct RowMaximum {
   bool invalid = false;  // a NaN or +inf was seen
 };
 
-// argmax_i( x[i] * inverse_temperature + g(i) ) over the i with x[i] * inverse_temperature >= threshold.
+struct Mass {
+  float sum = 0;
+  int count = 0;
+};
+
+// argmax_i( x[i] * inverse_temperature + g(i) ) over the i with x[i] * inverse_temperature >=
+// threshold.
 struct DrawArgs {
   const float* x = nullptr;
   int size = 0;
@@ -20,17 +26,19 @@ struct DrawArgs {
   float threshold = 0;
   uint64_t seed = 0;
   uint32_t position = 0;
-  float (*noise)(uint32_t word) = nullptr;  // gumbel_noise of ops/philox.h, compiled for every machine
+  float (*noise)(uint32_t word) =
+      nullptr;  // gumbel_noise of ops/philox.h, compiled for every machine
 };
 
 struct SamplerKernels {
   RowMaximum (*maximum)(const float* x, int size);
-  // sum_i exp(x[i] - maximum), in an order that depends on size only.
-  float (*sum_exp)(const float* x, int size, float maximum);
+  // Sum and number of exp(x[i] - maximum) over x[i] >= threshold. The order of the sum depends on
+  // size only.
+  Mass (*mass_at_least)(const float* x, int size, float maximum, float threshold);
   int (*count_greater)(const float* x, int size, float value);
-  // Writes the indices of x > value (or >= value), ascending, and returns how many.
+  // Writes the indices of x > value (or of low <= x < high), ascending, and returns how many.
   int (*find_greater)(const float* x, int size, float value, int32_t* found);
-  int (*find_at_least)(const float* x, int size, float value, int32_t* found);
+  int (*find_between)(const float* x, int size, float low, float high, int32_t* found);
   void (*scale)(float* x, int size, float factor);
   // out[i] = x[i] where bit i of the mask is set, else -inf.
   void (*mask)(const float* x, const uint32_t* mask, int size, float* out);

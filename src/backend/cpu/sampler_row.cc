@@ -1,3 +1,6 @@
+// Choosing a token from one row. min-p, top-k and top-p all come down to a threshold on the logit,
+// plus, for top-p, a last token among equals; the threshold is found by passes over the row that
+// narrow it down, so that no more than about a thousand elements are ever sorted.
 #include "backend/cpu/sampler_row.h"
 
 #include <algorithm>
@@ -10,68 +13,81 @@ namespace octavo::cpu {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-// Up to this many candidates are drawn from one by one, which gives the same token as the vector pass.
-constexpr size_t kFewCandidates = 256;
+// Up to this many candidates are drawn from one by one, which gives the same token as the vector
+// pass.
+constexpr int kFewCandidates = 256;
 
-// Replaces scratch.candidates by the elements >= threshold, ascending by token.
-void collect_at_least(const SamplerKernels& kernels, const float* x, int size, float threshold,
-                      RowScratch& scratch) {
+// Replaces scratch.candidates by the elements in [low, high), ascending by token.
+void collect(const SamplerKernels& kernels, const float* x, int size, float low, float high,
+             RowScratch& scratch) {
   scratch.found.resize(size);
-  const int count = kernels.find_at_least(x, size, threshold, scratch.found.data());
+  const int count = kernels.find_between(x, size, low, high, scratch.found.data());
   scratch.candidates.clear();
-  for (int i = 0; i < count; ++i) scratch.candidates.push_back({x[scratch.found[i]], scratch.found[i]});
+  for (int i = 0; i < count; ++i)
+    scratch.candidates.push_back({x[scratch.found[i]], scratch.found[i]});
 }
 
-double mass(const std::vector<Candidate>& candidates, float maximum) {
-  double total = 0;
-  for (const Candidate& c : candidates) total += std::exp(c.value - maximum);
-  return total;
-}
+// Values between which the smallest set of `wanted` mass ends: all above `high` is in it, all below
+// `low` not.
+struct Band {
+  float low, high = kInfinity;
+  Mass above_low, above_high;
+};
 
-// How many of the candidates make up the smallest set that holds `wanted` of the mass; sorts that far, in
-// segments, because mostly a few suffice. At least one.
-size_t sort_until(std::vector<Candidate>& candidates, float maximum, double wanted) {
-  double held = 0;
-  const auto begin = candidates.begin();
-  size_t sorted = 0;
-  for (size_t segment = 64; sorted < candidates.size(); segment *= 4) {
-    const size_t end = std::min(candidates.size(), sorted + segment);
-    if (end < candidates.size()) std::nth_element(begin + sorted, begin + end, candidates.end());
-    std::sort(begin + sorted, begin + end);
-    for (; sorted < end; ++sorted) {
-      held += std::exp(candidates[sorted].value - maximum);
-      if (held >= wanted) return sorted + 1;
+// Halves the band, at the price of a pass over the row, until few elements are in it.
+void narrow(const SamplerKernels& kernels, const float* x, int size, float maximum, double wanted,
+            Band& band) {
+  constexpr int kFewEnough = 1024, kMostPasses = 16;
+  float depth = 4;  // tried first; doubled as long as it is too little
+  for (int pass = 0; pass < kMostPasses; ++pass) {
+    if (band.above_low.count - band.above_high.count <= kFewEnough) return;
+    float middle = maximum - depth;
+    if (middle <= band.low) middle = band.low + 0.5f * (std::min(band.high, maximum) - band.low);
+    if (middle <= band.low || middle >= band.high) return;
+    const Mass mass = kernels.mass_at_least(x, size, maximum, middle);
+    if (mass.sum >= wanted) {
+      band.low = middle;
+      band.above_low = mass;
+      depth = kInfinity;
+    } else {
+      band.high = middle;
+      band.above_high = mass;
+      depth *= 2;
     }
   }
-  return candidates.size();
 }
 
-// Leaves in scratch.candidates what top-p keeps of the elements >= threshold, and then those it drops.
-size_t keep_top_p(const SamplerKernels& kernels, const float* x, int size, float threshold, float maximum,
-                  float top_p, RowScratch& scratch) {
-  if (threshold > -kInfinity) {
-    collect_at_least(kernels, x, size, threshold, scratch);
-    return sort_until(scratch.candidates, maximum, top_p * mass(scratch.candidates, maximum));
+// Where top-p ends: elements above `value` stay, and those equal to it up to token `last`.
+struct Cut {
+  float value = 0;
+  TokenId last = 0;
+};
+
+// Of the elements >= threshold, finds the smallest set, likeliest first, that holds top_p of their
+// mass.
+Cut find_top_p(const SamplerKernels& kernels, const float* x, int size, float threshold,
+               float maximum, float top_p, RowScratch& scratch) {
+  Band band{std::max(threshold, std::numeric_limits<float>::lowest())};
+  band.above_low = kernels.mass_at_least(x, size, maximum, band.low);
+  const double wanted = static_cast<double>(top_p) * band.above_low.sum;
+  narrow(kernels, x, size, maximum, wanted, band);
+  collect(kernels, x, size, band.low, band.high, scratch);
+  std::sort(scratch.candidates.begin(), scratch.candidates.end());
+  double held = band.above_high.sum;
+  for (const Candidate& c : scratch.candidates) {
+    held += std::exp(c.value - maximum);
+    if (held >= wanted) return {c.value, c.token};
   }
-  // The tail of a whole vocabulary is rarely needed: look at the likeliest tokens first.
-  const double wanted = top_p * static_cast<double>(kernels.sum_exp(x, size, maximum));
-  for (const float depth : {5.0f, 10.0f, 20.0f}) {
-    collect_at_least(kernels, x, size, maximum - depth, scratch);
-    if (mass(scratch.candidates, maximum) >= wanted) {
-      return sort_until(scratch.candidates, maximum, wanted);
-    }
-  }
-  collect_at_least(kernels, x, size, std::numeric_limits<float>::lowest(), scratch);
-  return sort_until(scratch.candidates, maximum, wanted);
+  return {scratch.candidates.back().value, scratch.candidates.back().token};
 }
 
-Choice draw_among(const std::vector<Candidate>& candidates, size_t count, uint64_t seed, uint32_t position) {
+Choice draw_among(const std::vector<Candidate>& candidates, uint64_t seed, uint32_t position) {
   float best = -kInfinity;
   Choice choice;
-  for (size_t i = 0; i < count; ++i) {
-    const auto [value, token] = candidates[i];
-    const float noisy = value + token_noise(token_word(seed, position, static_cast<uint32_t>(token)));
-    if (noisy > best || (noisy == best && choice.valid && token < choice.token)) {
+  for (const auto& [value, token] : candidates) {
+    const float noisy =
+        value + token_noise(token_word(seed, position, static_cast<uint32_t>(token)));
+    if (noisy > best) {
       best = noisy;
       choice = {token, true};
     }
@@ -79,7 +95,8 @@ Choice draw_among(const std::vector<Candidate>& candidates, size_t count, uint64
   return choice;
 }
 
-// A draw from what min-p, top-k and top-p keep of x, which holds the logits divided by the temperature.
+// A draw from what min-p, top-k and top-p keep of x, which holds the logits divided by the
+// temperature.
 Choice draw_filtered(const SamplerKernels& kernels, const SamplingParams& params, uint64_t seed,
                      uint32_t position, float* x, int size, float maximum, RowScratch& scratch) {
   float threshold = -kInfinity;
@@ -88,21 +105,20 @@ Choice draw_filtered(const SamplerKernels& kernels, const SamplingParams& params
     find_top(kernels, x, size, params.top_k, scratch);
     threshold = std::max(threshold, scratch.candidates.back().value);
   }
-  size_t kept;
+  TokenId last = size;
   if (params.top_p < 1) {
-    kept = keep_top_p(kernels, x, size, threshold, maximum, params.top_p, scratch);
-  } else {
-    collect_at_least(kernels, x, size, threshold, scratch);
-    kept = scratch.candidates.size();
+    const Cut cut = find_top_p(kernels, x, size, threshold, maximum, params.top_p, scratch);
+    threshold = cut.value;
+    last = cut.last;
   }
-  if (kept <= kFewCandidates) return draw_among(scratch.candidates, kept, seed, position);
-
-  if (params.top_p < 1) {
-    // Of elements equal to the last one kept, those with higher ids are out.
-    threshold = scratch.candidates[kept - 1].value;
-    for (size_t i = kept; i < scratch.candidates.size(); ++i) {
-      if (scratch.candidates[i].value == threshold) x[scratch.candidates[i].token] = -kInfinity;
-    }
+  if (kernels.mass_at_least(x, size, maximum, threshold).count <= kFewCandidates) {
+    collect(kernels, x, size, threshold, kInfinity, scratch);
+    std::erase_if(scratch.candidates,
+                  [&](const Candidate& c) { return c.value == threshold && c.token > last; });
+    return draw_among(scratch.candidates, seed, position);
+  }
+  for (int i = last + 1; i < size; ++i) {
+    if (x[i] == threshold) x[i] = -kInfinity;
   }
   const RowMaximum drawn = kernels.draw({x, size, 1.0f, threshold, seed, position, token_noise});
   return {drawn.index, drawn.index >= 0};
@@ -144,15 +160,16 @@ void find_top(const SamplerKernels& kernels, const float* x, int size, int n, Ro
   std::sort(candidates.begin(), candidates.end());
 }
 
-Choice choose_token(const SamplerKernels& kernels, const SamplingParams& params, uint64_t seed, int position,
-                    const float* x, int size, RowScratch& scratch) {
+Choice choose_token(const SamplerKernels& kernels, const SamplingParams& params, uint64_t seed,
+                    int position, const float* x, int size, RowScratch& scratch) {
   if (params.greedy()) {
     const RowMaximum best = kernels.maximum(x, size);
     return {best.index, !best.invalid && best.index >= 0};
   }
   const auto at = static_cast<uint32_t>(position);
   const float inverse_temperature = 1.0f / params.temperature;
-  const bool filtered = params.min_p > 0 || (params.top_k > 0 && params.top_k < size) || params.top_p < 1;
+  const bool filtered =
+      params.min_p > 0 || (params.top_k > 0 && params.top_k < size) || params.top_p < 1;
   if (!filtered) {
     const RowMaximum best =
         kernels.draw({x, size, inverse_temperature, -kInfinity, seed, at, token_noise});
@@ -172,14 +189,16 @@ TokenLogprobs token_logprobs(const SamplerKernels& kernels, const float* x, int 
   const RowMaximum top = kernels.maximum(x, size);
   if (top.invalid || top.index < 0) return result;
   result.valid = true;
-  const auto log_sum = static_cast<float>(std::log(static_cast<double>(kernels.sum_exp(x, size, top.value))));
+  const Mass all = kernels.mass_at_least(x, size, top.value, -kInfinity);
+  const auto log_sum = static_cast<float>(std::log(static_cast<double>(all.sum)));
   const auto logprob = [&](float value) { return (value - top.value) - log_sum; };
   result.logprob = logprob(x[token]);
   result.rank = 1 + kernels.count_greater(x, size, x[token]);
   if (num_logprobs > 0) {
     find_top(kernels, x, size, std::min(num_logprobs, size), scratch);
     result.top.reserve(scratch.candidates.size());
-    for (const Candidate& c : scratch.candidates) result.top.emplace_back(c.token, logprob(c.value));
+    for (const Candidate& c : scratch.candidates)
+      result.top.emplace_back(c.token, logprob(c.value));
   }
   return result;
 }

@@ -1,6 +1,6 @@
-// What happens to one row of logits once it has been edited: the choice of a token, and log-probabilities.
-// Each function depends on its row only. Called by the sampler, on any thread of the pool, each with its own
-// RowScratch.
+// What happens to one row of logits once it has been edited: the choice of a token, and
+// log-probabilities. Each function depends on its row only. Called by the sampler, on any thread of
+// the pool, each with its own RowScratch.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,8 @@ struct RowScratch {
 // The noise that sampler.h defines.
 float token_noise(uint32_t word);
 
-// Leaves the n greatest elements above -inf in scratch.candidates, in order; fewer if there are fewer.
+// Leaves the n greatest elements above -inf in scratch.candidates, in order; fewer if there are
+// fewer.
 void find_top(const SamplerKernels& kernels, const float* x, int size, int n, RowScratch& scratch);
 
 struct Choice {
@@ -40,8 +41,8 @@ struct Choice {
 };
 
 // `x` may be changed only if it is scratch.edited.
-Choice choose_token(const SamplerKernels& kernels, const SamplingParams& params, uint64_t seed, int position,
-                    const float* x, int size, RowScratch& scratch);
+Choice choose_token(const SamplerKernels& kernels, const SamplingParams& params, uint64_t seed,
+                    int position, const float* x, int size, RowScratch& scratch);
 
 struct TokenLogprobs {
   bool valid = false;

@@ -1,5 +1,5 @@
-// The sampler against a slow twin that follows ops/sampler.h line by line, over random logits and parameters,
-// on every instruction set of this machine; and the promises that the engine builds on.
+// The sampler against a slow twin that follows ops/sampler.h line by line, over random logits and
+// parameters, on every instruction set of this machine; and the promises that the engine builds on.
 #include "backend/cpu/sampler.h"
 
 #include <gtest/gtest.h>
@@ -19,26 +19,32 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
-float fused(float a, float b, float c) { return std::fma(a, b, c); }
+float fused(float a, float b, float c) {
+  return std::fma(a, b, c);
+}
 
-// --- Philox and the noise --------------------------------------------------------------------------------
+// --- Philox and the noise
+// --------------------------------------------------------------------------------
 
 TEST(Philox, GivesThePublishedWords) {
   // Known answers of Random123's kat_vectors, "philox4x32 10".
   using Words = std::array<uint32_t, 4>;
   constexpr uint32_t kOnes = 0xFFFFFFFF;
-  static_assert(philox4x32_10({0, 0, 0, 0}, {0, 0}) == Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
+  static_assert(philox4x32_10({0, 0, 0, 0}, {0, 0}) ==
+                Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
   static_assert(philox4x32_10({kOnes, kOnes, kOnes, kOnes}, {kOnes, kOnes}) ==
                 Words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
-  static_assert(philox4x32_10({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}) ==
-                Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
+  static_assert(
+      philox4x32_10({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}) ==
+      Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
   EXPECT_EQ(token_word(0, 0, 2), 0xbc57ac4cu);
 }
 
 TEST(GumbelNoise, IsPreciseAtBothEnds) {
   const auto check = [](uint32_t word) {
     const long double near = 0x1p-32L * ((word >> 31 ? ~word : word) + 0.5L);
-    const double expected = static_cast<double>(-std::log(word >> 31 ? -std::log1p(-near) : -std::log(near)));
+    const double expected =
+        static_cast<double>(-std::log(word >> 31 ? -std::log1p(-near) : -std::log(near)));
     ASSERT_NEAR(gumbel_noise(word, fused), expected, 1.5e-6) << word;
   };
   for (uint32_t i = 0; i < 2000; ++i) {
@@ -48,7 +54,8 @@ TEST(GumbelNoise, IsPreciseAtBothEnds) {
   }
 }
 
-// --- the slow twin ---------------------------------------------------------------------------------------
+// --- the slow twin
+// ---------------------------------------------------------------------------------------
 
 struct Case {
   SamplingParams params;
@@ -63,13 +70,15 @@ std::vector<float> edited_logits(const Case& c, std::vector<float> x) {
   const SamplingParams& p = c.params;
   for (int i = 0; i < size; ++i) {
     if (!c.mask.empty() && !(c.mask[i / 32] >> (i % 32) & 1)) x[i] = -kInfinity;
-    if (p.allowed_token_ids && std::count(p.allowed_token_ids->begin(), p.allowed_token_ids->end(), i) == 0) {
+    if (p.allowed_token_ids &&
+        std::count(p.allowed_token_ids->begin(), p.allowed_token_ids->end(), i) == 0) {
       x[i] = -kInfinity;
     }
   }
   for (const auto& word : c.bad_words) {
     const size_t prefix = word.size() - 1;
-    if (prefix <= c.output.size() && std::equal(word.begin(), word.end() - 1, c.output.end() - prefix)) {
+    if (prefix <= c.output.size() &&
+        std::equal(word.begin(), word.end() - 1, c.output.end() - prefix)) {
       x[word.back()] = -kInfinity;
     }
   }
@@ -120,7 +129,8 @@ TokenId expected_token(const Case& c, const std::vector<float>& logits) {
     for (float& v : y) v *= 1.0f / c.params.temperature;
     y = filtered_logits(c.params, y);
     for (size_t i = 0; i < y.size(); ++i) {
-      const uint32_t word = token_word(c.seed, static_cast<uint32_t>(c.output.size()), static_cast<uint32_t>(i));
+      const uint32_t word =
+          token_word(c.seed, static_cast<uint32_t>(c.output.size()), static_cast<uint32_t>(i));
       y[i] += gumbel_noise(word, fused);
     }
   }
@@ -128,7 +138,8 @@ TokenId expected_token(const Case& c, const std::vector<float>& logits) {
   return *best > -kInfinity ? static_cast<TokenId>(best - y.begin()) : -1;
 }
 
-// --- driving the sampler ---------------------------------------------------------------------------------
+// --- driving the sampler
+// ---------------------------------------------------------------------------------
 
 SlotSetup setup_of(int slot, const Case& c) {
   SlotSetup setup;
@@ -163,7 +174,9 @@ class Random {
   int below(int n) { return static_cast<int>(engine_() % static_cast<uint32_t>(n)); }
   bool once_in(int n) { return below(n) == 0; }
   float normal() { return normal_(engine_); }
-  float uniform(float low, float high) { return low + (high - low) * (static_cast<float>(below(1 << 20)) / (1 << 20)); }
+  float uniform(float low, float high) {
+    return low + (high - low) * (static_cast<float>(below(1 << 20)) / (1 << 20));
+  }
   std::vector<TokenId> tokens(int count, int size) {
     std::vector<TokenId> t(count);
     for (TokenId& v : t) v = below(size);
@@ -187,7 +200,8 @@ Case random_case(Random& random, int size) {
   if (random.once_in(3)) p.presence_penalty = random.uniform(-2, 2);
   if (random.once_in(4)) p.min_tokens = 5;
   if (random.once_in(6)) p.allowed_token_ids = random.tokens(1 + random.below(10), size);
-  if (random.once_in(4)) p.logit_bias = {{random.below(size), 50.0f}, {random.below(size), -100.0f}};
+  if (random.once_in(4))
+    p.logit_bias = {{random.below(size), 50.0f}, {random.below(size), -100.0f}};
   c.stop_ids = random.tokens(2, size);
   c.prompt = random.tokens(random.below(30), size);
   c.output = random.tokens(random.below(10), size);
@@ -197,7 +211,8 @@ Case random_case(Random& random, int size) {
   }
   if (random.once_in(5)) {
     c.mask.resize((size + 31) / 32);
-    for (uint32_t& m : c.mask) m = static_cast<uint32_t>(random.below(1 << 30)) << 2 | random.below(4);
+    for (uint32_t& m : c.mask)
+      m = static_cast<uint32_t>(random.below(1 << 30)) << 2 | random.below(4);
   }
   c.seed = static_cast<uint64_t>(random.below(1 << 30)) << 34 | random.below(1 << 30);
   return c;
@@ -219,7 +234,8 @@ TEST(Sampler, AgreesWithTheSlowTwin) {
     for (const bool coarse : {false, true}) {
       std::vector<Case> cases;
       std::vector<TokenId> expected;
-      const auto logits = random_logits(random, static_cast<size_t>(rows) * size, coarse ? 1.5f : 3.0f, coarse);
+      const auto logits =
+          random_logits(random, static_cast<size_t>(rows) * size, coarse ? 1.5f : 3.0f, coarse);
       for (int i = 0; i < rows; ++i) {
         cases.push_back(random_case(random, size));
         expected.push_back(
@@ -230,8 +246,8 @@ TEST(Sampler, AgreesWithTheSlowTwin) {
         for (int i = 0; i < rows; ++i) {
           ASSERT_EQ(results[i].invalid_logits, expected[i] < 0) << to_string(isa) << " row " << i;
           if (expected[i] >= 0) {
-            ASSERT_EQ(results[i].token, expected[i])
-                << to_string(isa) << " vocabulary " << size << " row " << i << (coarse ? ", ties" : "");
+            ASSERT_EQ(results[i].token, expected[i]) << to_string(isa) << " vocabulary " << size
+                                                     << " row " << i << (coarse ? ", ties" : "");
           }
         }
       }
@@ -252,14 +268,15 @@ TEST(Sampler, FlatTopPOverALargeVocabularyKeepsTheRightTokens) {
   for (const Isa isa : machine_isas()) {
     const auto results = sample_all(isa, 1, cases, logits);
     for (int i = 0; i < kRows; ++i) {
-      EXPECT_EQ(results[i].token,
-                expected_token(cases[i], {logits.begin() + i * kSize, logits.begin() + (i + 1) * kSize}));
+      EXPECT_EQ(results[i].token, expected_token(cases[i], {logits.begin() + i * kSize,
+                                                            logits.begin() + (i + 1) * kSize}));
     }
   }
 }
 
 TEST(Sampler, DrawsFollowTheDistribution) {
-  // Chi-square over 16 tokens at T = 0.8; 37.7 is exceeded once in a thousand with 15 degrees of freedom.
+  // Chi-square over 16 tokens at T = 0.8; 37.7 is exceeded once in a thousand with 15 degrees of
+  // freedom.
   constexpr int kSize = 16, kDraws = 20000;
   Random random(13);
   const auto logits = random_logits(random, kSize, 1.0f, false);
@@ -302,8 +319,8 @@ TEST(Sampler, RowIsTheSameAloneAndAmongOthers) {
   for (const Isa isa : machine_isas()) {
     const auto together = sample_all(isa, 3, cases, logits, 5);
     for (int i = 0; i < kRows; i += 7) {
-      const auto alone =
-          sample_all(isa, 1, {cases[i]}, {logits.begin() + i * kSize, logits.begin() + (i + 1) * kSize}, 5);
+      const auto alone = sample_all(
+          isa, 1, {cases[i]}, {logits.begin() + i * kSize, logits.begin() + (i + 1) * kSize}, 5);
       EXPECT_EQ(alone[0].token, together[i].token);
       EXPECT_EQ(alone[0].logprob, together[i].logprob);
       EXPECT_EQ(alone[0].top, together[i].top);
@@ -370,7 +387,8 @@ TEST(Sampler, LogprobsAreOfTheRawLogits) {
     const SampledToken r = sample_all(isa, 1, {c}, logits, 20)[0];
     EXPECT_EQ(r.token, 99);
     EXPECT_NEAR(r.logprob, logits[99] - std::log(total), 1e-5);
-    EXPECT_EQ(r.rank, 1 + std::count_if(logits.begin(), logits.end(), [&](float v) { return v > logits[99]; }));
+    EXPECT_EQ(r.rank, 1 + std::count_if(logits.begin(), logits.end(),
+                                        [&](float v) { return v > logits[99]; }));
     ASSERT_EQ(r.top.size(), 20u);
     EXPECT_EQ(r.top[0].first, 17);
     EXPECT_EQ(r.top[1].first, 4003);

@@ -1,16 +1,15 @@
 // Vec: the one vector type that all CPU kernels are written over. Its width follows from the flags
-// the including file is compiled with (src/backend/cpu/CMakeLists.txt): 16 floats for AVX-512, 8
-// for AVX2, 4 for anything else. A kernel is written once, in foo_impl.h, inside `namespace
+// the including file is compiled with (src/backend/cpu/CMakeLists.txt): 16 floats for AVX-512, 8 for
+// AVX2, 4 for anything else. A kernel is written once, in foo_impl.h, inside `namespace
 // octavo::cpu::OCTAVO_ISA`, and compiled by foo_portable.cc, foo_avx2.cc and foo_avx512.cc, which
 // hold no code of their own.
 //
 // One program serves all machines, so code compiled for one set must not leak into another's: the
 // linker keeps a single copy of each inline function. Hence the rules for files named *_<isa>.cc
 // and *_impl.h:
-//  1. everything in the namespace OCTAVO_ISA; helpers static, or `OCTAVO_INLINE`;
+//  1. everything in the namespace OCTAVO_ISA; helpers static, or OCTAVO_INLINE;
 //  2. include headers with plain structs only; call no inline function or template of another
-//  namespace
-//     (no Tensor, no CHECK, no std:: containers or algorithms; <cmath> functions by their C names);
+//     namespace (no Tensor, no CHECK, no std:: containers or algorithms; <cmath>'s by C names);
 //  3. pass raw pointers and sizes, and let the dispatching file (foo.cc) take Tensors apart.
 //
 // No function here fuses or reorders what the source does not: fma() is one rounding where the
@@ -144,8 +143,7 @@ OCTAVO_INLINE float max_of(Vec v) {
   return lanes[0];
 }
 
-// --- 16-bit formats
-// -----------------------------------------------------------------------------------
+// --- 16-bit formats ---
 
 OCTAVO_INLINE VecU widen(VecH h) {
 #if defined(__AVX512F__)
@@ -234,8 +232,7 @@ OCTAVO_INLINE void store_f16(uint16_t* p, Vec v) {
   memcpy(p, &h, sizeof h);
 }
 
-// --- functions
-// ----------------------------------------------------------------------------------------
+// --- functions ---
 
 // e^x, relative error below 2e-7; zero below -86, where a result would soon be subnormal; infinity
 // from 88.73 on; NaN stays. Method: x = n ln 2 + r with |r| <= ln(2) / 2, ln 2 in two parts (Cody

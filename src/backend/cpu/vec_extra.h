@@ -1,5 +1,5 @@
-// What norm, attention and the sampler need beyond vec.h: comparisons as bit masks, faster reductions, 2^x
-// and the wide integer product of Philox. The rules of vec.h hold.
+// What norm, attention and the sampler need beyond vec.h: comparisons as bit masks, faster
+// reductions, 2^x and the wide integer product of Philox. The rules of vec.h hold.
 #pragma once
 
 #include "backend/cpu/vec.h"
@@ -64,11 +64,17 @@ OCTAVO_INLINE float max_lane(Vec v) {
 #endif
 }
 
-// 2^x for x <= 0, relative error below 2e-7: exactly 1 at 0, zero below -126, NaN stays. Method: x = n + r with
-// |r| <= 1/2; 2^r = 1 + r P(r), P fitted to 1e-8 at Chebyshev's points; 2^n through the exponent bits.
+// 2^x for x <= 0, relative error below 2e-7: exactly 1 at 0, zero below -126, NaN stays. Method: x
+// = n + r with |r| <= 1/2; 2^r = 1 + r P(r), P fitted to 1e-8 at Chebyshev's points; times 2^n,
+// which is exact.
 OCTAVO_INLINE Vec exp2_nonpositive(Vec x) {
+#if defined(__AVX512F__)
+  const Vec n = (Vec)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT);
+#else
   const Vec shifted = x + 12582912.0f;  // leaves the nearest integer in the low bits
-  const Vec r = x - (shifted - 12582912.0f);
+  const Vec n = shifted - 12582912.0f;
+#endif
+  const Vec r = x - n;
   Vec p = broadcast(0.000154531634f);
   p = fma(p, r, broadcast(0.00133908633f));
   p = fma(p, r, broadcast(0.00961808302f));
@@ -76,8 +82,13 @@ OCTAVO_INLINE Vec exp2_nonpositive(Vec x) {
   p = fma(p, r, broadcast(0.240226507f));
   p = fma(p, r, broadcast(0.693147182f));
   p = fma(p, r, broadcast(1.0f));
+#if defined(__AVX512F__)
+  const __mmask16 large = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(-126.0f), _CMP_NLT_UQ);
+  return (Vec)_mm512_maskz_scalef_ps(large, (__m512)p, (__m512)n);
+#else
   const VecU exponent = ((VecU)shifted - 0x4B400000u + 127u) << 23;
   return x < -126.0f ? zero() : p * (Vec)exponent;
+#endif
 }
 
 // Lanes of 64 bits of which an operation may leave anything in the upper half.

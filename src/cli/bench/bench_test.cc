@@ -1,5 +1,5 @@
-// Tests of the load generator: the HTTP reader on every split, the client against a small server, the arithmetic
-// against hand-made figures.
+// Tests of the load generator: the HTTP reader on every split, the client against a small server,
+// the arithmetic against hand-made figures.
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -32,7 +32,8 @@ TEST(HttpReader, FreesAChunkedBodyHoweverTheBytesAreSplit) {
   for (size_t step = 1; step <= answer.size(); ++step) {
     HttpReader reader;
     std::string body;
-    for (size_t i = 0; i < answer.size(); i += step) reader.feed(std::string_view(answer).substr(i, step), body);
+    for (size_t i = 0; i < answer.size(); i += step)
+      reader.feed(std::string_view(answer).substr(i, step), body);
     EXPECT_EQ(reader.state(), State::kDone) << step;
     EXPECT_EQ(reader.status(), 200);
     EXPECT_TRUE(reader.keep_alive());
@@ -43,8 +44,10 @@ TEST(HttpReader, FreesAChunkedBodyHoweverTheBytesAreSplit) {
 TEST(HttpReader, KnowsLengthsAndCloses) {
   HttpReader reader;
   std::string body;
-  EXPECT_EQ(reader.feed("HTTP/1.1 404 Not Found\r\ncontent-length: 3\r\nConnection: close\r\n\r\nabc", body),
-            State::kDone);
+  EXPECT_EQ(
+      reader.feed("HTTP/1.1 404 Not Found\r\ncontent-length: 3\r\nConnection: close\r\n\r\nabc",
+                  body),
+      State::kDone);
   EXPECT_EQ(body, "abc");
   EXPECT_FALSE(reader.keep_alive());
   reader.reset();
@@ -118,7 +121,8 @@ class StreamServer {
     char buffer[4096];
     for (int served = 0; served < limit_; ++served) {
       size_t head;
-      while ((head = in.find("\r\n\r\n")) == std::string::npos || in.find("}", head) == std::string::npos) {
+      while ((head = in.find("\r\n\r\n")) == std::string::npos ||
+             in.find("}", head) == std::string::npos) {
         const ssize_t n = recv(c, buffer, sizeof buffer, 0);
         if (n <= 0) return static_cast<void>(close(c));
         in.append(buffer, static_cast<size_t>(n));
@@ -126,7 +130,8 @@ class StreamServer {
       const int now = ++active_;
       for (int most = most_; now > most && !most_.compare_exchange_weak(most, now);) {
       }
-      answer(c, in.rfind("POST /base/v1/completions HTTP/1.1", 0) == 0 && in.find("bad") == std::string::npos);
+      answer(c, in.rfind("POST /base/v1/completions HTTP/1.1", 0) == 0 &&
+                    in.find("bad") == std::string::npos);
       --active_;
       in.clear();
     }
@@ -145,8 +150,8 @@ class StreamServer {
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
       chunk("data: {\"choices\":[{\"text\":\"x\"}]}\n\n");
     }
-    chunk("data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":" + std::to_string(tokens_) +
-          "}}\n\ndata: [DONE]\n\n");
+    chunk("data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":" +
+          std::to_string(tokens_) + "}}\n\ndata: [DONE]\n\n");
     put("0\r\n\r\n");
   }
 
@@ -163,8 +168,11 @@ TEST(LoadClient, TimesEveryTokenAndReusesConnections) {
   ASSERT_TRUE(endpoint.ok()) << endpoint.status().message();
   const std::vector<LoadRequest> requests(40, {.body = "{}", .expected_tokens = 4});
   size_t last_done = 0;
-  const auto outcome = run_load(*endpoint, requests, {.max_concurrency = 8, .keep_events = true,
-                                                      .on_progress = [&](size_t done, double) { last_done = done; }});
+  const auto outcome =
+      run_load(*endpoint, requests,
+               {.max_concurrency = 8, .keep_events = true, .on_progress = [&](size_t done, double) {
+                  last_done = done;
+                }});
   ASSERT_TRUE(outcome.ok());
   EXPECT_EQ(last_done, 40u);
   for (const LoadResult& r : outcome->results) {
@@ -188,7 +196,8 @@ TEST(LoadClient, StartsAgainOnConnectionsThatWereClosedWhileIdle) {
 
 TEST(LoadClient, ReportsFailuresAndGoesOn) {
   StreamServer server(1);
-  const std::vector<LoadRequest> requests = {{.body = "{}"}, {.body = "{bad}"}, {.body = "{}", .send_at = 0.05}};
+  const std::vector<LoadRequest> requests = {
+      {.body = "{}"}, {.body = "{bad}"}, {.body = "{}", .send_at = 0.05}};
   const auto outcome = run_load(*resolve_endpoint(server.url()), requests, {});
   EXPECT_TRUE(outcome->results[0].ok);
   EXPECT_EQ(outcome->results[1].error, "HTTP 400: oops");
@@ -211,8 +220,13 @@ TEST(Endpoint, UnderstandsUrls) {
 }
 
 TEST(Workload, RandomPromptsKeepTheirBoundsAndRepeatWithTheSeed) {
-  const RandomDataset spec{.num_prompts = 200, .input_len = 100, .output_len = 10, .prefix_len = 7,
-                           .input_ratio = 0.5, .output_ratio = 0.9, .seed = 3};
+  const RandomDataset spec{.num_prompts = 200,
+                           .input_len = 100,
+                           .output_len = 10,
+                           .prefix_len = 7,
+                           .input_ratio = 0.5,
+                           .output_ratio = 0.9,
+                           .seed = 3};
   const auto prompts = make_random_prompts(spec, 50);
   std::set<size_t> lengths;
   for (const Prompt& p : prompts) {
@@ -227,7 +241,8 @@ TEST(Workload, RandomPromptsKeepTheirBoundsAndRepeatWithTheSeed) {
   }
   EXPECT_GT(lengths.size(), 50u);
   EXPECT_EQ(make_random_prompts(spec, 50)[199].ids, prompts[199].ids);
-  const auto fixed = make_random_prompts({.num_prompts = 3, .input_len = 8, .special_tokens = 2}, 100);
+  const auto fixed =
+      make_random_prompts({.num_prompts = 3, .input_len = 8, .special_tokens = 2}, 100);
   EXPECT_EQ(fixed[2].input_len, 6);
   EXPECT_EQ(fixed[2].output_len, 128);
 }
@@ -238,7 +253,8 @@ TEST(Workload, ArrivalsEndAtCountOverRate) {
     EXPECT_TRUE(std::is_sorted(times.begin(), times.end()));
     EXPECT_NEAR(times.back(), 25, 1e-9);
   }
-  EXPECT_EQ(arrival_times(3, std::numeric_limits<double>::infinity(), 1, 1), (std::vector<double>{0, 0, 0}));
+  EXPECT_EQ(arrival_times(3, std::numeric_limits<double>::infinity(), 1, 1),
+            (std::vector<double>{0, 0, 0}));
 }
 
 TEST(Workload, RangeRatioIsANumberOrAPair) {
@@ -247,12 +263,15 @@ TEST(Workload, RangeRatioIsANumberOrAPair) {
   EXPECT_EQ(spec.output_ratio, 0.25);
   EXPECT_TRUE(parse_range_ratio(R"({"input": 0.5, "output": 0})", spec).ok());
   EXPECT_EQ(spec.input_ratio, 0.5);
-  for (const char* bad : {"1", "-0.1", "x", "{\"input\": 0.5}"}) EXPECT_FALSE(parse_range_ratio(bad, spec).ok());
+  for (const char* bad : {"1", "-0.1", "x", "{\"input\": 0.5}"})
+    EXPECT_FALSE(parse_range_ratio(bad, spec).ok());
 }
 
 TEST(Workload, CustomFilesAreReadLineByLine) {
-  const auto path = std::filesystem::temp_directory_path() / ("octavo_bench_" + std::to_string(getpid()));
-  std::ofstream(path) << "{\"prompt\": \"a\", \"output_tokens\": 5}\n\n{\"prompt\": \"b\"}\n{\"prompt\": \"c\"}\n";
+  const auto path =
+      std::filesystem::temp_directory_path() / ("octavo_bench_" + std::to_string(getpid()));
+  std::ofstream(path)
+      << "{\"prompt\": \"a\", \"output_tokens\": 5}\n\n{\"prompt\": \"b\"}\n{\"prompt\": \"c\"}\n";
   const auto prompts = read_custom_dataset(path.string(), 2, 0);
   ASSERT_TRUE(prompts.ok());
   ASSERT_EQ(prompts->size(), 2u);
@@ -277,7 +296,8 @@ LoadOutcome two_requests() {
   LoadOutcome outcome;
   outcome.duration = 2;
   outcome.results.resize(3);
-  outcome.results[0] = {.ok = true, .start = 0, .ttft = 0.1, .latency = 0.5, .itl = {0.2f, 0.2f}, .output_tokens = 3};
+  outcome.results[0] = {
+      .ok = true, .start = 0, .ttft = 0.1, .latency = 0.5, .itl = {0.2f, 0.2f}, .output_tokens = 3};
   outcome.results[1] = {.ok = true, .start = 0.4, .ttft = 0.2, .latency = 0.2, .output_tokens = 1};
   outcome.results[2].error = "broken";
   return outcome;
@@ -315,18 +335,21 @@ TEST(Report, LooksLikeVllms) {
                        "Failed requests:                         1         \n"
                        "Maximum request concurrency:             4         \n"
                        "Benchmark duration (s):                  2.00      \n"),
-            std::string::npos) << table;
+            std::string::npos)
+      << table;
   EXPECT_NE(table.find("---------------Time to First Token----------------\n"
                        "Mean TTFT (ms):                          150.00    \n"),
-            std::string::npos) << table;
+            std::string::npos)
+      << table;
   EXPECT_NE(table.find("P99.9 ITL (ms): "), std::string::npos);
   EXPECT_EQ(table.find("E2EL"), std::string::npos);
 
   const auto json = parse_json(serve_json(run, m, prompts, &outcome));
   ASSERT_TRUE(json.ok());
-  for (const char* key : {"date", "backend", "model_id", "num_prompts", "request_rate", "burstiness", "duration",
-                          "completed", "total_input_tokens", "request_throughput", "output_throughput", "ttfts",
-                          "itls", "errors", "mean_ttft_ms", "std_tpot_ms", "p99.9_itl_ms"}) {
+  for (const char* key :
+       {"date", "backend", "model_id", "num_prompts", "request_rate", "burstiness", "duration",
+        "completed", "total_input_tokens", "request_throughput", "output_throughput", "ttfts",
+        "itls", "errors", "mean_ttft_ms", "std_tpot_ms", "p99.9_itl_ms"}) {
     EXPECT_NE(json->find(key), nullptr) << key;
   }
   EXPECT_EQ(json->find("request_rate")->as_string(), "inf");

@@ -33,7 +33,8 @@ StatusOr<Endpoint> resolve_endpoint(const std::string& url) {
     host = authority.substr(0, colon);
     port = authority.substr(colon + 1);
   }
-  if (!host.empty() && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  if (!host.empty() && host.front() == '[' && host.back() == ']')
+    host = host.substr(1, host.size() - 2);
   if (host.empty() || port.empty()) return invalid_argument("not a URL of a server: " + url);
 
   addrinfo hints{};
@@ -52,7 +53,10 @@ std::string http_request(const Endpoint& endpoint, std::string_view path, std::s
   std::string out;
   out.reserve(256 + endpoint.headers.size() + body.size());
   out.append(body.empty() ? "GET " : "POST ").append(endpoint.prefix).append(path);
-  out.append(" HTTP/1.1\r\nHost: ").append(endpoint.host_header).append("\r\n").append(endpoint.headers);
+  out.append(" HTTP/1.1\r\nHost: ")
+      .append(endpoint.host_header)
+      .append("\r\n")
+      .append(endpoint.headers);
   if (!body.empty()) {
     out.append("Content-Type: application/json\r\nContent-Length: ");
     out.append(std::to_string(body.size())).append("\r\n");
@@ -61,7 +65,9 @@ std::string http_request(const Endpoint& endpoint, std::string_view path, std::s
   return out;
 }
 
-HttpCaller::~HttpCaller() { close(); }
+HttpCaller::~HttpCaller() {
+  close();
+}
 
 void HttpCaller::close() {
   if (fd_ >= 0) ::close(fd_);
@@ -72,8 +78,8 @@ Status HttpCaller::open() {
   fd_ = socket(endpoint_.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const int on = 1;
   setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  if (fd_ < 0 ||
-      connect(fd_, reinterpret_cast<const sockaddr*>(&endpoint_.address), endpoint_.address_size) != 0) {
+  if (fd_ < 0 || connect(fd_, reinterpret_cast<const sockaddr*>(&endpoint_.address),
+                         endpoint_.address_size) != 0) {
     const std::string reason = std::strerror(errno);
     close();
     return unavailable("cannot connect to " + endpoint_.host_header + ": " + reason);
@@ -94,7 +100,8 @@ StatusOr<HttpAnswer> HttpCaller::exchange(const std::string& request, bool& noth
   while (reader.state() != HttpReader::State::kDone) {
     const ssize_t n = recv(fd_, buffer, sizeof buffer, 0);
     if (n > 0) nothing_came = false;
-    const auto state = n > 0 ? reader.feed({buffer, static_cast<size_t>(n)}, answer.body) : reader.finish();
+    const auto state =
+        n > 0 ? reader.feed({buffer, static_cast<size_t>(n)}, answer.body) : reader.finish();
     if (state == HttpReader::State::kBad) {
       return unavailable(endpoint_.host_header + " did not answer in HTTP/1.1");
     }

@@ -1,5 +1,5 @@
-// Where the server under test is, and plain request-and-answer calls to it: the model's name, /tokenize. Blocking;
-// one thread.
+// Where the server under test is, and plain request-and-answer calls to it: the model's name,
+// /tokenize. Blocking; one thread.
 #pragma once
 
 #include <sys/socket.h>
@@ -14,9 +14,9 @@ namespace octavo::bench {
 struct Endpoint {
   sockaddr_storage address{};
   socklen_t address_size = 0;
-  std::string host_header;     // "127.0.0.1:8000"
-  std::string prefix;          // path before the API's: "" or "/llm"
-  std::string headers;         // further header lines, each with its end: "Authorization: Bearer …\r\n"
+  std::string host_header;  // "127.0.0.1:8000"
+  std::string prefix;       // path before the API's: "" or "/llm"
+  std::string headers;  // further header lines, each with its end: "Authorization: Bearer …\r\n"
 };
 
 // "http://host:port/prefix", also without the scheme. https is refused.

@@ -1,4 +1,5 @@
-// A line-driven state machine: head lines, then one of three framings of the body (RFC 9112, sections 6 and 7).
+// A line-driven state machine: head lines, then one of three framings of the body (RFC 9112,
+// sections 6 and 7).
 #include "cli/bench/http_reader.h"
 
 #include <algorithm>
@@ -16,7 +17,8 @@ bool equals_ignoring_case(std::string_view a, std::string_view b) {
   });
 }
 
-// The text after `"name":` and any blanks, or empty. A string value that equals the name has no colon behind it.
+// The text after `"name":` and any blanks, or empty. A string value that equals the name has no
+// colon behind it.
 std::string_view value_of(std::string_view json, std::string_view quoted_name) {
   for (size_t at = json.find(quoted_name); at != std::string_view::npos;
        at = json.find(quoted_name, at + 1)) {
@@ -85,9 +87,12 @@ void HttpReader::body_begins() {
     return;
   }
   state_ = State::kBody;
-  if (chunked_) framing_ = Framing::kChunkSize;
-  else if (left_ >= 0) framing_ = Framing::kLength;
-  else framing_ = Framing::kToClose;
+  if (chunked_)
+    framing_ = Framing::kChunkSize;
+  else if (left_ >= 0)
+    framing_ = Framing::kLength;
+  else
+    framing_ = Framing::kToClose;
   if (framing_ == Framing::kToClose) keep_alive_ = false;
   if ((framing_ == Framing::kLength && left_ == 0) || status_ == 204) state_ = State::kDone;
 }
@@ -128,8 +133,10 @@ void HttpReader::take_head_line() {
 void HttpReader::take_chunk_size() {
   left_ = -1;
   std::from_chars(line_.data(), line_.data() + line_.size(), left_, 16);
-  if (left_ < 0) state_ = State::kBad;
-  else framing_ = left_ == 0 ? Framing::kTrailer : Framing::kChunkData;
+  if (left_ < 0)
+    state_ = State::kBad;
+  else
+    framing_ = left_ == 0 ? Framing::kTrailer : Framing::kChunkData;
 }
 
 HttpReader::State HttpReader::feed(std::string_view bytes, std::string& body) {
@@ -150,8 +157,10 @@ HttpReader::State HttpReader::feed(std::string_view bytes, std::string& body) {
         bytes.remove_prefix(n);
         left_ -= static_cast<int64_t>(n);
         if (left_ > 0) break;
-        if (framing_ == Framing::kLength) state_ = State::kDone;
-        else framing_ = Framing::kChunkEnd;
+        if (framing_ == Framing::kLength)
+          state_ = State::kDone;
+        else
+          framing_ = Framing::kChunkEnd;
         break;
       }
       case Framing::kChunkEnd:
@@ -171,8 +180,10 @@ HttpReader::State HttpReader::feed(std::string_view bytes, std::string& body) {
 }
 
 HttpReader::State HttpReader::finish() {
-  if (state_ == State::kBody && framing_ == Framing::kToClose) state_ = State::kDone;
-  else if (state_ != State::kDone) state_ = State::kBad;
+  if (state_ == State::kBody && framing_ == Framing::kToClose)
+    state_ = State::kDone;
+  else if (state_ != State::kDone)
+    state_ = State::kBad;
   return state_;
 }
 

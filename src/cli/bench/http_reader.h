@@ -1,5 +1,6 @@
-// HttpReader: an HTTP/1.1 answer, understood as its bytes arrive. One per connection; the load client's thread.
-// take_events() then cuts a body that is a server-sent event stream into its `data:` payloads.
+// HttpReader: an HTTP/1.1 answer, understood as its bytes arrive. One per connection; the load
+// client's thread. take_events() then cuts a body that is a server-sent event stream into its
+// `data:` payloads.
 #pragma once
 
 #include <cstddef>
@@ -57,12 +58,13 @@ void take_events(std::string& body, OnData&& on_data) {
   body.erase(0, begin);
 }
 
-// What the measurement needs of one event, found by scanning, because parsing JSON for every token of 2,000
-// streams would take the CPU from the server under test. An escaped quote never looks like a key's quote.
+// What the measurement needs of one event, found by scanning, because parsing JSON for every token
+// of 2,000 streams would take the CPU from the server under test. An escaped quote never looks like
+// a key's quote.
 struct EventFacts {
-  bool has_choices = false;       // "choices" is there and not empty
+  bool has_choices = false;  // "choices" is there and not empty
   bool is_error = false;
-  int completion_tokens = -1;     // of "usage"; -1: not reported
+  int completion_tokens = -1;  // of "usage"; -1: not reported
   int prompt_tokens = -1;
 };
 EventFacts read_event(std::string_view payload);

@@ -3,9 +3,10 @@
 //   pending requests, by send_at ──► start() ──► a connection: idle one or new
 //   connection: connecting → sending → reading events → idle, and the next request
 //
-// epoll is level-triggered and each ready connection is read once a round, so that a fast stream cannot starve
-// the others and every event is stamped soon after it arrived. A connection that the server closed while it
-// idled looks fine until it is used: a request that met one, and got no byte back, starts again on a new one.
+// epoll is level-triggered and each ready connection is read once a round, so that a fast stream
+// cannot starve the others and every event is stamped soon after it arrived. A connection that the
+// server closed while it idled looks fine until it is used: a request that met one, and got no byte
+// back, starts again on a new one.
 #include "cli/bench/load_client.h"
 
 #include <netinet/in.h>
@@ -44,7 +45,8 @@ struct Connection {
 
 class LoadRun {
  public:
-  LoadRun(const Endpoint& endpoint, const std::vector<LoadRequest>& requests, const LoadOptions& options)
+  LoadRun(const Endpoint& endpoint, const std::vector<LoadRequest>& requests,
+          const LoadOptions& options)
       : endpoint_(endpoint), requests_(requests), options_(options), results_(requests.size()) {}
   ~LoadRun() {
     for (const auto& connection : connections_) {
@@ -58,7 +60,8 @@ class LoadRun {
  private:
   double now() const { return steady_seconds() - begin_; }
   bool may_start() const {
-    return next_ < requests_.size() && (options_.max_concurrency <= 0 || active_ < options_.max_concurrency);
+    return next_ < requests_.size() &&
+           (options_.max_concurrency <= 0 || active_ < options_.max_concurrency);
   }
   void start_due_requests();
   int wait_milliseconds() const;
@@ -97,9 +100,12 @@ StatusOr<LoadOutcome> LoadRun::run() {
   while (done_ < requests_.size()) {
     start_due_requests();
     if (done_ == requests_.size()) break;
-    const int n = epoll_wait(epoll_, ready.data(), static_cast<int>(ready.size()), wait_milliseconds());
-    if (n < 0 && errno != EINTR) return internal_error(std::string("epoll_wait: ") + std::strerror(errno));
-    for (int i = 0; i < n; ++i) handle(*static_cast<Connection*>(ready[i].data.ptr), ready[i].events);
+    const int n =
+        epoll_wait(epoll_, ready.data(), static_cast<int>(ready.size()), wait_milliseconds());
+    if (n < 0 && errno != EINTR)
+      return internal_error(std::string("epoll_wait: ") + std::strerror(errno));
+    for (int i = 0; i < n; ++i)
+      handle(*static_cast<Connection*>(ready[i].data.ptr), ready[i].events);
   }
   return LoadOutcome{std::move(results_), now()};
 }
@@ -113,7 +119,8 @@ void LoadRun::start_due_requests() {
 
 int LoadRun::wait_milliseconds() const {
   if (!may_start()) return -1;
-  return static_cast<int>(std::ceil(std::clamp((requests_[next_].send_at - now()) * 1e3, 0.0, 1e6)));
+  return static_cast<int>(
+      std::ceil(std::clamp((requests_[next_].send_at - now()) * 1e3, 0.0, 1e6)));
 }
 
 Connection* LoadRun::connect_new() {
@@ -130,7 +137,8 @@ Connection* LoadRun::connect_new() {
   if (c->fd < 0) return c;
   const int on = 1;
   setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  const int rc = connect(c->fd, reinterpret_cast<const sockaddr*>(&endpoint_.address), endpoint_.address_size);
+  const int rc =
+      connect(c->fd, reinterpret_cast<const sockaddr*>(&endpoint_.address), endpoint_.address_size);
   if (rc != 0 && errno != EINPROGRESS) {
     const int reason = errno;
     close(c->fd);
@@ -239,8 +247,10 @@ void LoadRun::take_body(Connection& c, double at) {
     if (facts.completion_tokens >= 0) result.output_tokens = facts.completion_tokens;
     if (facts.prompt_tokens >= 0) result.prompt_tokens = facts.prompt_tokens;
     if (!facts.has_choices) return;
-    if (c.events++ == 0) result.ttft = at - result.start;
-    else result.itl.push_back(static_cast<float>(at - c.last_event));
+    if (c.events++ == 0)
+      result.ttft = at - result.start;
+    else
+      result.itl.push_back(static_cast<float>(at - c.last_event));
     c.last_event = at;
     result.latency = at - result.start;
   });

@@ -76,7 +76,8 @@ void find_peaks(const LoadOutcome& outcome, ServeMetrics& metrics) {
 }
 
 bool is_good(const LoadResult& r, double tpot_ms, const Goodput& goodput) {
-  return (!goodput.ttft || r.ttft * 1e3 <= *goodput.ttft) && (!goodput.tpot || tpot_ms <= *goodput.tpot) &&
+  return (!goodput.ttft || r.ttft * 1e3 <= *goodput.ttft) &&
+         (!goodput.tpot || tpot_ms <= *goodput.tpot) &&
          (!goodput.e2el || r.latency * 1e3 <= *goodput.e2el);
 }
 

@@ -1,5 +1,5 @@
-// From the times of single requests to the figures of `vllm bench serve`: the same definitions, the same table,
-// the same JSON keys. Pure functions.
+// From the times of single requests to the figures of `vllm bench serve`: the same definitions, the
+// same table, the same JSON keys. Pure functions.
 #pragma once
 
 #include <limits>
@@ -13,8 +13,8 @@
 
 namespace octavo::bench {
 
-// Of a list of samples; all 0 for an empty one. The deviation is the population's, percentiles interpolate
-// linearly between neighbours: numpy's std() and percentile().
+// Of a list of samples; all 0 for an empty one. The deviation is the population's, percentiles
+// interpolate linearly between neighbours: numpy's std() and percentile().
 struct Distribution {
   double mean = 0;
   double median = 0;
@@ -29,13 +29,14 @@ struct Goodput {
   std::optional<double> ttft, tpot, e2el;
   bool asked() const { return ttft || tpot || e2el; }
 };
-Status parse_goodput(const std::vector<std::string>& words, Goodput& goodput);  // {"ttft:200", "tpot:20"}
+Status parse_goodput(const std::vector<std::string>& words,
+                     Goodput& goodput);  // {"ttft:200", "tpot:20"}
 
 // Times in milliseconds.
 struct ServeMetrics {
   int completed = 0;
   int failed = 0;
-  double duration = 0;                 // seconds
+  double duration = 0;  // seconds
   int64_t total_input = 0;
   int64_t total_output = 0;
   double request_throughput = 0;
@@ -56,14 +57,14 @@ struct ServeRun {
   int num_prompts = 0;
   double request_rate = std::numeric_limits<double>::infinity();
   double burstiness = 1;
-  int max_concurrency = 0;             // 0: none
+  int max_concurrency = 0;  // 0: none
   std::vector<std::string> selected_metrics = {"ttft", "tpot", "itl"};
   std::vector<std::pair<std::string, std::string>> metadata;
 };
 std::string serve_table(const ServeRun& run, const ServeMetrics& metrics);
 // `detailed`: with the lists of single requests' figures and texts; else null.
-std::string serve_json(const ServeRun& run, const ServeMetrics& metrics, const std::vector<Prompt>& prompts,
-                       const LoadOutcome* detailed);
+std::string serve_json(const ServeRun& run, const ServeMetrics& metrics,
+                       const std::vector<Prompt>& prompts, const LoadOutcome* detailed);
 // "openai-infqps-concurrency64-octavo-tiny-20260102-030405.json"
 std::string default_result_name(const ServeRun& run);
 

@@ -43,8 +43,12 @@ std::string row(const std::string& name, const std::string& value) {
   return line + "\n";
 }
 
-std::string row(const std::string& name, int64_t value) { return row(name, std::to_string(value)); }
-std::string row(const std::string& name, int value) { return row(name, std::to_string(value)); }
+std::string row(const std::string& name, int64_t value) {
+  return row(name, std::to_string(value));
+}
+std::string row(const std::string& name, int value) {
+  return row(name, std::to_string(value));
+}
 
 std::string row(const std::string& name, double value) {
   char text[64];
@@ -59,7 +63,9 @@ std::string percentile_word(double p) {
   return text;
 }
 
-std::string rate_word(double rate) { return std::isinf(rate) ? "inf" : percentile_word(rate); }
+std::string rate_word(double rate) {
+  return std::isinf(rate) ? "inf" : percentile_word(rate);
+}
 
 template <typename T, typename Append>
 void append_list(JsonWriter& json, const char* key, const std::vector<T>& items, Append append) {
@@ -85,10 +91,12 @@ std::string generated_text(const std::string& events) {
   return text;
 }
 
-void append_details(JsonWriter& json, const std::vector<Prompt>& prompts, const LoadOutcome& outcome) {
+void append_details(JsonWriter& json, const std::vector<Prompt>& prompts,
+                    const LoadOutcome& outcome) {
   const auto& results = outcome.results;
   append_list(json, "input_lens", prompts, [&](const Prompt& p) { json.number(p.input_len); });
-  append_list(json, "output_lens", results, [&](const LoadResult& r) { json.number(r.output_tokens); });
+  append_list(json, "output_lens", results,
+              [&](const LoadResult& r) { json.number(r.output_tokens); });
   append_list(json, "start_times", results, [&](const LoadResult& r) { json.number(r.start); });
   append_list(json, "ttfts", results, [&](const LoadResult& r) { json.number(r.ttft); });
   append_list(json, "itls", results, [&](const LoadResult& r) {
@@ -96,7 +104,8 @@ void append_details(JsonWriter& json, const std::vector<Prompt>& prompts, const 
     for (const float gap : r.itl) json.number(static_cast<double>(gap));
     json.end_array();
   });
-  append_list(json, "generated_texts", results, [&](const LoadResult& r) { json.string(generated_text(r.events)); });
+  append_list(json, "generated_texts", results,
+              [&](const LoadResult& r) { json.string(generated_text(r.events)); });
   append_list(json, "errors", results, [&](const LoadResult& r) { json.string(r.error); });
 }
 
@@ -129,8 +138,8 @@ std::string serve_table(const ServeRun& run, const ServeMetrics& m) {
   return out + std::string(50, '=') + "\n";
 }
 
-std::string serve_json(const ServeRun& run, const ServeMetrics& m, const std::vector<Prompt>& prompts,
-                       const LoadOutcome* detailed) {
+std::string serve_json(const ServeRun& run, const ServeMetrics& m,
+                       const std::vector<Prompt>& prompts, const LoadOutcome* detailed) {
   JsonWriter json;
   json.begin_object();
   json.key("date").string(run.date);
@@ -176,8 +185,8 @@ std::string serve_json(const ServeRun& run, const ServeMetrics& m, const std::ve
 std::string default_result_name(const ServeRun& run) {
   const std::string concurrency =
       run.max_concurrency > 0 ? "-concurrency" + std::to_string(run.max_concurrency) : "";
-  return (run.label.empty() ? run.backend : run.label) + "-" + rate_word(run.request_rate) + "qps" + concurrency +
-         "-" + run.base_model_name() + "-" + run.date + ".json";
+  return (run.label.empty() ? run.backend : run.label) + "-" + rate_word(run.request_rate) + "qps" +
+         concurrency + "-" + run.base_model_name() + "-" + run.date + ".json";
 }
 
 }  // namespace octavo::bench

@@ -11,7 +11,8 @@ namespace {
 StatusOr<Value> parse_answer(const std::string& path, const StatusOr<HttpAnswer>& answer) {
   if (!answer.ok()) return answer.status();
   if (answer->status != 200) {
-    return unavailable(path + " answered " + std::to_string(answer->status) + ": " + answer->body.substr(0, 200));
+    return unavailable(path + " answered " + std::to_string(answer->status) + ": " +
+                       answer->body.substr(0, 200));
   }
   auto value = parse_json(answer->body);
   if (!value.ok()) return value.status().with_context(path);
@@ -20,14 +21,21 @@ StatusOr<Value> parse_answer(const std::string& path, const StatusOr<HttpAnswer>
 
 }  // namespace
 
-StatusOr<std::vector<TokenId>> ServerTokenizer::tokenize(const std::string& text, bool add_special_tokens) {
+StatusOr<std::vector<TokenId>> ServerTokenizer::tokenize(const std::string& text,
+                                                         bool add_special_tokens) {
   JsonWriter json;
-  json.begin_object().key("model").string(model_).key("prompt").string(text).key("content").string(text);
-  json.key("add_special_tokens").boolean(add_special_tokens).key("add_special").boolean(add_special_tokens);
+  json.begin_object().key("model").string(model_).key("prompt").string(text).key("content").string(
+      text);
+  json.key("add_special_tokens")
+      .boolean(add_special_tokens)
+      .key("add_special")
+      .boolean(add_special_tokens);
   json.end_object();
-  ASSIGN_OR_RETURN(const Value answer, parse_answer("/tokenize", caller_.call("/tokenize", json.text())));
+  ASSIGN_OR_RETURN(const Value answer,
+                   parse_answer("/tokenize", caller_.call("/tokenize", json.text())));
   const Value* tokens = answer.find("tokens");
-  if (tokens == nullptr || !tokens->is_list()) return unavailable("/tokenize answered without tokens");
+  if (tokens == nullptr || !tokens->is_list())
+    return unavailable("/tokenize answered without tokens");
   std::vector<TokenId> ids;
   for (const Value& id : tokens->as_list()) {
     if (!id.is_int()) return unavailable("/tokenize answered something that is no token id");
@@ -41,10 +49,12 @@ StatusOr<std::string> ServerTokenizer::detokenize(const std::vector<TokenId>& id
   json.begin_object().key("model").string(model_).key("tokens").begin_array();
   for (const TokenId id : ids) json.number(id);
   json.end_array().end_object();
-  ASSIGN_OR_RETURN(const Value answer, parse_answer("/detokenize", caller_.call("/detokenize", json.text())));
+  ASSIGN_OR_RETURN(const Value answer,
+                   parse_answer("/detokenize", caller_.call("/detokenize", json.text())));
   const Value* text = answer.find("prompt");
   if (text == nullptr) text = answer.find("content");
-  if (text == nullptr || !text->is_string()) return unavailable("/detokenize answered without a text");
+  if (text == nullptr || !text->is_string())
+    return unavailable("/detokenize answered without a text");
   return text->as_string();
 }
 
@@ -70,7 +80,8 @@ StatusOr<int> ServerTokenizer::vocab_size() {
   return high;
 }
 
-Status realign_prompts(ServerTokenizer& tokenizer, int vocab_size, uint64_t seed, std::vector<Prompt>& prompts,
+Status realign_prompts(ServerTokenizer& tokenizer, int vocab_size, uint64_t seed,
+                       std::vector<Prompt>& prompts,
                        const std::function<void(size_t done)>& on_progress) {
   constexpr int kRounds = 10;
   Random random(seed + 1);
@@ -83,7 +94,8 @@ Status realign_prompts(ServerTokenizer& tokenizer, int vocab_size, uint64_t seed
       p.input_len = static_cast<int>(p.ids.size());
       if (p.ids.size() == wanted) break;
       if (p.ids.size() > wanted) p.ids.resize(wanted);
-      while (p.ids.size() < wanted) p.ids.push_back(static_cast<TokenId>(random.integer(0, vocab_size - 1)));
+      while (p.ids.size() < wanted)
+        p.ids.push_back(static_cast<TokenId>(random.integer(0, vocab_size - 1)));
     }
     if (on_progress) on_progress(i + 1);
   }

@@ -1,4 +1,5 @@
-// The server's own tokenizer, reached over HTTP, and text prompts of an exact length made with it. vLLM's routes
+// The server's own tokenizer, reached over HTTP, and text prompts of an exact length made with it.
+// vLLM's routes
 // (`prompt`, `tokens`) and llama.cpp's (`content`) are both understood. Blocking; one thread.
 #pragma once
 
@@ -14,7 +15,8 @@ namespace octavo::bench {
 
 class ServerTokenizer {
  public:
-  ServerTokenizer(const Endpoint& endpoint, std::string model) : caller_(endpoint), model_(std::move(model)) {}
+  ServerTokenizer(const Endpoint& endpoint, std::string model)
+      : caller_(endpoint), model_(std::move(model)) {}
 
   StatusOr<std::vector<TokenId>> tokenize(const std::string& text, bool add_special_tokens);
   StatusOr<std::string> detokenize(const std::vector<TokenId>& ids);
@@ -28,9 +30,10 @@ class ServerTokenizer {
   std::string model_;
 };
 
-// Turns each prompt's ids into text that the server tokenizes into input_len ids: decode, encode, cut or pad, up
-// to ten times as vLLM does; input_len becomes the length that was reached.
-Status realign_prompts(ServerTokenizer& tokenizer, int vocab_size, uint64_t seed, std::vector<Prompt>& prompts,
+// Turns each prompt's ids into text that the server tokenizes into input_len ids: decode, encode,
+// cut or pad, up to ten times as vLLM does; input_len becomes the length that was reached.
+Status realign_prompts(ServerTokenizer& tokenizer, int vocab_size, uint64_t seed,
+                       std::vector<Prompt>& prompts,
                        const std::function<void(size_t done)>& on_progress);
 
 // The first model of /v1/models.

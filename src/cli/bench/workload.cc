@@ -31,36 +31,42 @@ std::vector<Prompt> make_random_prompts(const RandomDataset& spec, int vocab_siz
     return static_cast<int>(std::max<int64_t>(random.integer(low, std::max(low, high)), least));
   };
   const int own_len = std::max(spec.input_len - spec.special_tokens, spec.prefix_len > 0 ? 0 : 1);
-  for (Prompt& p : prompts) p.input_len = draw_length(own_len, spec.input_ratio, spec.prefix_len > 0 ? 0 : 1);
+  for (Prompt& p : prompts)
+    p.input_len = draw_length(own_len, spec.input_ratio, spec.prefix_len > 0 ? 0 : 1);
   for (Prompt& p : prompts) p.output_len = draw_length(spec.output_len, spec.output_ratio, 1);
   for (size_t i = 0; i < prompts.size(); ++i) {
     Prompt& p = prompts[i];
     const int64_t offset = random.integer(0, vocab_size - 1) + static_cast<int64_t>(i);
     p.ids = prefix;
-    for (int j = 0; j < p.input_len; ++j) p.ids.push_back(static_cast<TokenId>((offset + j) % vocab_size));
+    for (int j = 0; j < p.input_len; ++j)
+      p.ids.push_back(static_cast<TokenId>((offset + j) % vocab_size));
     p.input_len = static_cast<int>(p.ids.size());
   }
   return prompts;
 }
 
-StatusOr<std::vector<Prompt>> read_custom_dataset(const std::string& path, int limit, int output_len) {
+StatusOr<std::vector<Prompt>> read_custom_dataset(const std::string& path, int limit,
+                                                  int output_len) {
   std::ifstream file(path);
   if (!file) return not_found("cannot read " + path);
   std::vector<Prompt> prompts;
   std::string line;
-  for (int number = 1; std::getline(file, line) && static_cast<int>(prompts.size()) < limit; ++number) {
+  for (int number = 1; std::getline(file, line) && static_cast<int>(prompts.size()) < limit;
+       ++number) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     const std::string where = path + ":" + std::to_string(number);
     const auto entry = parse_json(line);
     if (!entry.ok()) return entry.status().with_context(where);
     const Value* text = entry->find("prompt");
-    if (text == nullptr || !text->is_string()) return invalid_argument(where + ": expected {\"prompt\": \"…\"}");
+    if (text == nullptr || !text->is_string())
+      return invalid_argument(where + ": expected {\"prompt\": \"…\"}");
     Prompt prompt;
     prompt.text = text->as_string();
     const Value* tokens = entry->find("output_tokens");
     prompt.output_len = output_len;
     if (output_len == 0) {
-      const bool given = tokens != nullptr && tokens->is_int() && tokens->as_int() > 0 && tokens->as_int() < 1 << 30;
+      const bool given = tokens != nullptr && tokens->is_int() && tokens->as_int() > 0 &&
+                         tokens->as_int() < 1 << 30;
       prompt.output_len = given ? static_cast<int>(tokens->as_int()) : 256;
     }
     prompts.push_back(std::move(prompt));
@@ -92,7 +98,8 @@ Status parse_range_ratio(const std::string& text, RandomDataset& spec) {
     output = value.find("output");
   }
   for (const Value* ratio : {input, output}) {
-    if (ratio == nullptr || !ratio->is_number() || ratio->as_double() < 0 || ratio->as_double() >= 1) {
+    if (ratio == nullptr || !ratio->is_number() || ratio->as_double() < 0 ||
+        ratio->as_double() >= 1) {
       return invalid_argument("expected a number in [0, 1), or {\"input\": …, \"output\": …}");
     }
   }

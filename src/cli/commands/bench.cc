@@ -11,7 +11,8 @@ int bench_command(const Words& args) {
       "  latency     one batch, again and again, in this process\n"
       "  throughput  many requests at once, in this process\n"
       "  serve       any server of OpenAI's API, from outside\n\n"
-      "Definitions and flags are those of `vllm bench`; `octavo bench latency --help` lists them.\n";
+      "Definitions and flags are those of `vllm bench`; `octavo bench latency --help` lists "
+      "them.\n";
   const std::string name = args.empty() ? "" : args[0];
   const Words rest(args.begin() + (args.empty() ? 0 : 1), args.end());
   if (name == "latency") return bench_latency_command(rest);
@@ -25,7 +26,8 @@ int bench_command(const Words& args) {
     std::fputs(kHelp, stderr);
     return kUsage;
   }
-  return report(invalid_argument("unknown benchmark '" + name + "': latency, throughput or serve"), kUsage);
+  return report(invalid_argument("unknown benchmark '" + name + "': latency, throughput or serve"),
+                kUsage);
 }
 
 }  // namespace octavo::cli

@@ -1,5 +1,6 @@
-// octavo bench latency: vLLM's definition (the time from handing a whole batch over until its last token), and beside
-// it the two rates that CPU peers report: prefill, until every request has its first token, and decode, after that.
+// octavo bench latency: vLLM's definition (the time from handing a whole batch over until its last
+// token), and beside it the two rates that CPU peers report: prefill, until every request has its
+// first token, and decode, after that.
 #include <algorithm>
 #include <cstdio>
 
@@ -37,7 +38,8 @@ std::vector<bench::Prompt> make_prompts(const LatencyOptions& options, int vocab
 void add_iteration(Iterations& all, const OfflineRun& run, const LatencyOptions& options) {
   double all_started = run.begin;
   for (const OfflineResult& result : run.results) {
-    if (!result.arrivals.empty()) all_started = std::max(all_started, result.arrivals.front().first);
+    if (!result.arrivals.empty())
+      all_started = std::max(all_started, result.arrivals.front().first);
   }
   int64_t decoded = 0;
   double last = all_started;
@@ -51,7 +53,8 @@ void add_iteration(Iterations& all, const OfflineRun& run, const LatencyOptions&
   all.latency.push_back(run.end - run.begin);
   const double prompt_tokens = static_cast<double>(options.batch_size) * options.input_len;
   all.prefill_rate.push_back(prompt_tokens / std::max(all_started - run.begin, 1e-9));
-  if (decoded > 0) all.decode_rate.push_back(static_cast<double>(decoded) / std::max(last - all_started, 1e-9));
+  if (decoded > 0)
+    all.decode_rate.push_back(static_cast<double>(decoded) / std::max(last - all_started, 1e-9));
   all.total.steps += run.steps;
   all.total.engine_cpu_seconds += run.engine_cpu_seconds;
 }
@@ -62,25 +65,28 @@ StatusOr<Iterations> measure(EngineClient& engine, const LatencyOptions& options
   const int rounds = options.num_iters_warmup + options.num_iters;
   Progress progress("latency", static_cast<size_t>(rounds));
   for (int i = 0; i < rounds; ++i) {
-    ASSIGN_OR_RETURN(const OfflineRun run, run_offline(engine, prompts, options.temperature, nullptr));
+    ASSIGN_OR_RETURN(const OfflineRun run,
+                     run_offline(engine, prompts, options.temperature, nullptr));
     if (i >= options.num_iters_warmup) add_iteration(all, run, options);
     progress.show(static_cast<size_t>(i + 1));
   }
   return all;
 }
 
-std::string result_json(const Iterations& all, const bench::Distribution& latency, double prefill, double decode,
-                        double seconds_to_ready) {
+std::string result_json(const Iterations& all, const bench::Distribution& latency, double prefill,
+                        double decode, double seconds_to_ready) {
   JsonWriter json;
   json.begin_object().key("avg_latency").number(latency.mean).key("latencies").begin_array();
   for (const double l : all.latency) json.number(l);
   json.end_array().key("percentiles").begin_object();
-  for (const auto& [p, value] : latency.percentiles) json.key(std::to_string(static_cast<int>(p))).number(value);
+  for (const auto& [p, value] : latency.percentiles)
+    json.key(std::to_string(static_cast<int>(p))).number(value);
   json.end_object();
   json.key("prefill_tokens_per_second").number(prefill);
   json.key("decode_tokens_per_second").number(decode);
   json.key("engine_cpu_seconds_per_step");
-  json.number(all.total.engine_cpu_seconds / static_cast<double>(std::max<int64_t>(all.total.steps, 1)));
+  json.number(all.total.engine_cpu_seconds /
+              static_cast<double>(std::max<int64_t>(all.total.steps, 1)));
   json.key("seconds_to_ready").number(seconds_to_ready);
   json.key("peak_memory_bytes").number(peak_memory_bytes());
   json.end_object();
@@ -94,7 +100,8 @@ int bench_latency_command(const Words& args) {
   FlagSet flags = make_latency_flags(options);
   if (const auto code = parse_or_exit(flags, args, "bench latency")) return *code;
   finish_latency_options(options, flags);
-  if (const Status status = apply_log_level(options.source.log_level); !status.ok()) return report(status, kUsage);
+  if (const Status status = apply_log_level(options.source.log_level); !status.ok())
+    return report(status, kUsage);
   log_notices(flags);
 
   auto offline = start_offline_engine(options.engine, options.source);
@@ -107,10 +114,15 @@ int bench_latency_command(const Words& args) {
   const double prefill = bench::describe(all->prefill_rate, {}).median;
   const double decode = bench::describe(all->decode_rate, {}).median;
   std::printf("Avg latency: %.6f seconds\n", latency.mean);
-  for (const auto& [p, value] : latency.percentiles) std::printf("%.0f%% percentile latency: %.6f seconds\n", p, value);
-  std::printf("Prefill: %.1f tok/s (median of %d batches of %d x %d tokens, until every request has its first token)\n",
-              prefill, options.num_iters, options.batch_size, options.input_len);
-  if (decode > 0) std::printf("Decode: %.1f tok/s (median; %d requests, after that)\n", decode, options.batch_size);
+  for (const auto& [p, value] : latency.percentiles)
+    std::printf("%.0f%% percentile latency: %.6f seconds\n", p, value);
+  std::printf(
+      "Prefill: %.1f tok/s (median of %d batches of %d x %d tokens, until every request has its "
+      "first token)\n",
+      prefill, options.num_iters, options.batch_size, options.input_len);
+  if (decode > 0)
+    std::printf("Decode: %.1f tok/s (median; %d requests, after that)\n", decode,
+                options.batch_size);
   std::printf("%s\n", cost_line(all->total, offline->seconds_to_ready).c_str());
   const Status written = write_text_file(
       options.output_json, result_json(*all, latency, prefill, decode, offline->seconds_to_ready));

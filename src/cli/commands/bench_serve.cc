@@ -1,4 +1,5 @@
-// octavo bench serve: prepares prompts, runs the load, prints vLLM's table. Knows the server only by its URL.
+// octavo bench serve: prepares prompts, runs the load, prints vLLM's table. Knows the server only
+// by its URL.
 #include <unistd.h>
 
 #include <cmath>
@@ -48,15 +49,18 @@ StatusOr<std::string> wait_for_model(const bench::Endpoint& endpoint, double tim
 // Ids of prompts that no tokenizer checks: below this every model has an entry.
 constexpr int kCautiousVocab = 1000;
 
-StatusOr<std::vector<bench::Prompt>> make_prompts(BenchServeOptions& options, const bench::Endpoint& endpoint) {
+StatusOr<std::vector<bench::Prompt>> make_prompts(BenchServeOptions& options,
+                                                  const bench::Endpoint& endpoint) {
   if (options.dataset_name == "custom") {
-    return bench::read_custom_dataset(options.dataset_path, options.random.num_prompts, options.custom_output_len);
+    return bench::read_custom_dataset(options.dataset_path, options.random.num_prompts,
+                                      options.custom_output_len);
   }
   bench::ServerTokenizer tokenizer(endpoint, options.run.model);
   const auto special = tokenizer.special_tokens();
   if (!special.ok() && !options.prompt_ids) {
     if (options.run.backend == "openai-chat") {
-      return special.status().with_context("text prompts need the server's /tokenize and /detokenize");
+      return special.status().with_context(
+          "text prompts need the server's /tokenize and /detokenize");
     }
     log_warning("bench", special.status().message() + "; prompts are sent as token ids");
     options.prompt_ids = true;
@@ -64,14 +68,15 @@ StatusOr<std::vector<bench::Prompt>> make_prompts(BenchServeOptions& options, co
   if (options.vocab_size == 0) {
     const auto found = tokenizer.vocab_size();
     options.vocab_size = found.ok() ? *found : kCautiousVocab;
-    if (!found.ok()) log_warning("bench", "the vocabulary's size is unknown: ids are below 1000 (--vocab-size)");
+    if (!found.ok())
+      log_warning("bench", "the vocabulary's size is unknown: ids are below 1000 (--vocab-size)");
   }
   if (!options.prompt_ids) options.random.special_tokens = *special;
   auto prompts = bench::make_random_prompts(options.random, options.vocab_size);
   if (options.prompt_ids) return prompts;
   Progress progress("prompts", prompts.size(), !options.disable_progress);
-  RETURN_IF_ERROR(bench::realign_prompts(tokenizer, options.vocab_size, options.random.seed, prompts,
-                                         [&](size_t done) { progress.show(done); }));
+  RETURN_IF_ERROR(bench::realign_prompts(tokenizer, options.vocab_size, options.random.seed,
+                                         prompts, [&](size_t done) { progress.show(done); }));
   return prompts;
 }
 
@@ -106,8 +111,8 @@ std::string request_body(const BenchServeOptions& options, const bench::Prompt& 
 
 std::vector<bench::LoadRequest> make_requests(const BenchServeOptions& options,
                                               const std::vector<bench::Prompt>& prompts) {
-  const auto times =
-      bench::arrival_times(prompts.size(), options.run.request_rate, options.run.burstiness, options.random.seed);
+  const auto times = bench::arrival_times(prompts.size(), options.run.request_rate,
+                                          options.run.burstiness, options.random.seed);
   std::vector<bench::LoadRequest> requests(prompts.size());
   for (size_t i = 0; i < prompts.size(); ++i) {
     requests[i] = {request_body(options, prompts[i]), times[i], prompts[i].output_len};
@@ -134,17 +139,19 @@ StatusOr<bench::LoadOutcome> run(const BenchServeOptions& options, const bench::
 void warn_of_failures(const bench::LoadOutcome& outcome, int failed) {
   for (const bench::LoadResult& result : outcome.results) {
     if (result.ok) continue;
-    log_warning("bench", std::to_string(failed) + " requests failed, the first one with: " + result.error);
+    log_warning("bench",
+                std::to_string(failed) + " requests failed, the first one with: " + result.error);
     return;
   }
 }
 
 Status save(const BenchServeOptions& options, const bench::ServeMetrics& metrics,
             const std::vector<bench::Prompt>& prompts, const bench::LoadOutcome& outcome) {
-  std::string name = options.result_filename.empty() ? bench::default_result_name(options.run) : options.result_filename;
+  std::string name = options.result_filename.empty() ? bench::default_result_name(options.run)
+                                                     : options.result_filename;
   if (!options.result_dir.empty()) name = options.result_dir + "/" + name;
-  return write_text_file(
-      name, bench::serve_json(options.run, metrics, prompts, options.save_detailed ? &outcome : nullptr));
+  return write_text_file(name, bench::serve_json(options.run, metrics, prompts,
+                                                 options.save_detailed ? &outcome : nullptr));
 }
 
 }  // namespace
@@ -153,7 +160,8 @@ int bench_serve_command(const Words& args) {
   BenchServeOptions options;
   FlagSet flags = make_bench_serve_flags(options);
   if (const auto code = parse_or_exit(flags, args, "bench serve")) return *code;
-  if (const Status status = finish_bench_serve_options(options); !status.ok()) return report(status, kUsage);
+  if (const Status status = finish_bench_serve_options(options); !status.ok())
+    return report(status, kUsage);
   if (const Status status = apply_log_level(""); !status.ok()) return report(status, kUsage);
   log_notices(flags);
   bench::raise_descriptor_limit();
@@ -176,13 +184,15 @@ int bench_serve_command(const Words& args) {
   if (!outcome.ok()) return report(outcome.status());
   const double cpu = thread_cpu_seconds() - cpu_before;
 
-  const auto metrics = bench::compute_metrics(*prompts, *outcome, options.percentiles, options.goodput);
+  const auto metrics =
+      bench::compute_metrics(*prompts, *outcome, options.percentiles, options.goodput);
   if (metrics.failed > 0) warn_of_failures(*outcome, metrics.failed);
   std::fputs(bench::serve_table(options.run, metrics).c_str(), stdout);
   std::fflush(stdout);
   std::fprintf(stderr, "The client used %.2f s of CPU.\n", cpu);
   if (options.save_result || options.save_detailed) {
-    if (const Status status = save(options, metrics, *prompts, *outcome); !status.ok()) return report(status);
+    if (const Status status = save(options, metrics, *prompts, *outcome); !status.ok())
+      return report(status);
   }
   return metrics.completed > 0 ? 0 : kFailed;
 }

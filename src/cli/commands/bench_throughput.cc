@@ -11,12 +11,14 @@
 namespace octavo::cli {
 namespace {
 
-StatusOr<std::vector<bench::Prompt>> make_prompts(const ThroughputOptions& options, const EngineClient& engine) {
+StatusOr<std::vector<bench::Prompt>> make_prompts(const ThroughputOptions& options,
+                                                  const EngineClient& engine) {
   if (options.dataset_name == "random") {
     return bench::make_random_prompts(options.random, engine.model().vocab_size);
   }
-  ASSIGN_OR_RETURN(auto prompts, bench::read_custom_dataset(options.dataset_path, options.random.num_prompts,
-                                                            options.random.output_len));
+  ASSIGN_OR_RETURN(auto prompts,
+                   bench::read_custom_dataset(options.dataset_path, options.random.num_prompts,
+                                              options.random.output_len));
   for (bench::Prompt& p : prompts) {
     ASSIGN_OR_RETURN(p.ids, engine.text().encode(p.text));
     p.input_len = static_cast<int>(p.ids.size());
@@ -30,8 +32,10 @@ int bench_throughput_command(const Words& args) {
   ThroughputOptions options;
   FlagSet flags = make_throughput_flags(options);
   if (const auto code = parse_or_exit(flags, args, "bench throughput")) return *code;
-  if (const Status status = finish_throughput_options(options, flags); !status.ok()) return report(status, kUsage);
-  if (const Status status = apply_log_level(options.source.log_level); !status.ok()) return report(status, kUsage);
+  if (const Status status = finish_throughput_options(options, flags); !status.ok())
+    return report(status, kUsage);
+  if (const Status status = apply_log_level(options.source.log_level); !status.ok())
+    return report(status, kUsage);
   log_notices(flags);
 
   auto offline = start_offline_engine(options.engine, options.source);
@@ -40,7 +44,8 @@ int bench_throughput_command(const Words& args) {
   const auto prompts = make_prompts(options, engine);
   if (!prompts.ok()) return report(prompts.status());
   Progress progress("requests", prompts->size());
-  const auto run = run_offline(engine, *prompts, options.temperature, [&](size_t done) { progress.show(done); });
+  const auto run =
+      run_offline(engine, *prompts, options.temperature, [&](size_t done) { progress.show(done); });
   progress.clear();
   engine.shutdown(0);
   if (!run.ok()) return report(run.status());
@@ -52,10 +57,11 @@ int bench_throughput_command(const Words& args) {
   }
   const double elapsed = run->end - run->begin;
   const auto requests = static_cast<double>(prompts->size());
-  std::printf("Throughput: %.2f requests/s, %.2f total tokens/s, %.2f output tokens/s\n", requests / elapsed,
-              static_cast<double>(input + output) / elapsed, static_cast<double>(output) / elapsed);
-  std::printf("Total num prompt tokens:  %lld\nTotal num output tokens:  %lld\n", static_cast<long long>(input),
-              static_cast<long long>(output));
+  std::printf("Throughput: %.2f requests/s, %.2f total tokens/s, %.2f output tokens/s\n",
+              requests / elapsed, static_cast<double>(input + output) / elapsed,
+              static_cast<double>(output) / elapsed);
+  std::printf("Total num prompt tokens:  %lld\nTotal num output tokens:  %lld\n",
+              static_cast<long long>(input), static_cast<long long>(output));
   std::printf("%s\n", cost_line(*run, offline->seconds_to_ready).c_str());
 
   JsonWriter json;

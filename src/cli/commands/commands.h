@@ -1,5 +1,5 @@
-// The commands of the program. Each takes the words after its name, and returns the exit code: 0 done, 1 failed
-// (one line on standard error says why), 2 the words were wrong. Main thread.
+// The commands of the program. Each takes the words after its name, and returns the exit code: 0
+// done, 1 failed (one line on standard error says why), 2 the words were wrong. Main thread.
 #pragma once
 
 #include <optional>
@@ -19,7 +19,8 @@ int env_command(const Words& args);
 inline constexpr int kFailed = 1;
 inline constexpr int kUsage = 2;
 
-// Parses `args`; an exit code if the command ends here: help was asked for (0), or the words are wrong (2).
+// Parses `args`; an exit code if the command ends here: help was asked for (0), or the words are
+// wrong (2).
 std::optional<int> parse_or_exit(FlagSet& flags, const Words& args, const char* command);
 // Prints `octavo: message` and returns `code`.
 int report(const Status& status, int code = kFailed);

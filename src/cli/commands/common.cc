@@ -33,7 +33,10 @@ void log_notices(const FlagSet& flags) {
 }
 
 Progress::Progress(const char* what, size_t total, bool wanted)
-    : what_(what), total_(total), on_(wanted && isatty(STDERR_FILENO) != 0), begin_(steady_seconds()) {}
+    : what_(what),
+      total_(total),
+      on_(wanted && isatty(STDERR_FILENO) != 0),
+      begin_(steady_seconds()) {}
 
 void Progress::show(size_t done) {
   const double now = steady_seconds();

@@ -1,4 +1,5 @@
-// octavo: the program. Finds the command, hands it the rest of the words; nothing else happens here.
+// octavo: the program. Finds the command, hands it the rest of the words; nothing else happens
+// here.
 #include <csignal>
 #include <cstdio>
 #include <string>
@@ -24,12 +25,17 @@ constexpr Command kCommands[] = {
 constexpr const char* kForeign[] = {"chat", "complete", "launch", "run-batch", "train"};
 
 void print_help(std::FILE* to) {
-  std::fputs("usage: octavo COMMAND [words]\n\nOne native program that serves language models.\n\nCommands:\n", to);
-  for (const Command& command : kCommands) std::fprintf(to, "  %-8s %s\n", command.name, command.summary);
-  std::fputs("\nOptions:\n  --help     this text; `octavo COMMAND --help` for a command's flags\n"
-             "  --version  the version\n\n"
-             "`octavo serve` alone serves the bundled model on port 8000.\n",
-             to);
+  std::fputs(
+      "usage: octavo COMMAND [words]\n\nOne native program that serves language "
+      "models.\n\nCommands:\n",
+      to);
+  for (const Command& command : kCommands)
+    std::fprintf(to, "  %-8s %s\n", command.name, command.summary);
+  std::fputs(
+      "\nOptions:\n  --help     this text; `octavo COMMAND --help` for a command's flags\n"
+      "  --version  the version\n\n"
+      "`octavo serve` alone serves the bundled model on port 8000.\n",
+      to);
 }
 
 int run(const Words& args) {
@@ -53,12 +59,14 @@ int run(const Words& args) {
   }
   if (name == "collect-env") return env_command(Words(args.begin() + 1, args.end()));
   for (const char* foreign : kForeign) {
-    if (name == foreign) return report(unimplemented("`" + name + "` is not supported by octavo yet"), kUsage);
+    if (name == foreign)
+      return report(unimplemented("`" + name + "` is not supported by octavo yet"), kUsage);
   }
   const std::string guess = nearest_word(name, known);
-  return report(invalid_argument("unknown command '" + name + "'" +
-                                 (guess.empty() ? "; try `octavo --help`" : "; did you mean " + guess + "?")),
-                kUsage);
+  return report(
+      invalid_argument("unknown command '" + name + "'" +
+                       (guess.empty() ? "; try `octavo --help`" : "; did you mean " + guess + "?")),
+      kUsage);
 }
 
 }  // namespace

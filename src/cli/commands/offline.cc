@@ -25,12 +25,14 @@ struct Finish {
 
 class RecordingSink : public StreamSink {
  public:
-  RecordingSink(OfflineResult& result, Finish& finish, int output_len) : result_(result), finish_(finish) {
+  RecordingSink(OfflineResult& result, Finish& finish, int output_len)
+      : result_(result), finish_(finish) {
     result_.arrivals.reserve(static_cast<size_t>(output_len));
   }
   bool on_output(RequestOutput output) override {
     int tokens = 0;
-    for (const CompletionOutput& completion : output.outputs) tokens += static_cast<int>(completion.token_ids.size());
+    for (const CompletionOutput& completion : output.outputs)
+      tokens += static_cast<int>(completion.token_ids.size());
     if (tokens > 0) result_.arrivals.emplace_back(steady_seconds(), tokens);
     result_.output_tokens += tokens;
     if (!output.finished) return true;
@@ -53,7 +55,8 @@ StatusOr<OfflineEngine> start_offline_engine(EngineOptions& options, const Model
   const double begin = steady_seconds();
   RETURN_IF_ERROR(resolve_engine_paths(options, source).status());
   OfflineEngine offline;
-  ASSIGN_OR_RETURN(offline.engine, make_engine(options, [](const std::string& line) { log_info("engine", line); }));
+  ASSIGN_OR_RETURN(offline.engine,
+                   make_engine(options, [](const std::string& line) { log_info("engine", line); }));
   offline.seconds_to_ready = steady_seconds() - begin;
   return offline;
 }
@@ -76,7 +79,8 @@ StatusOr<OfflineRun> run_offline(EngineClient& engine, const std::vector<bench::
     request.sampling.temperature = static_cast<float>(temperature);
     request.sampling.max_tokens = prompts[i].output_len;
     request.sampling.ignore_eos = true;
-    auto sink = std::make_shared<RecordingSink>(shared->results[i], shared->finish, prompts[i].output_len);
+    auto sink =
+        std::make_shared<RecordingSink>(shared->results[i], shared->finish, prompts[i].output_len);
     const std::shared_ptr<StreamSink> owning(sink.get(), [shared, sink](StreamSink*) {});
     RETURN_IF_ERROR(engine.submit(std::move(request), owning).status());
   }
@@ -105,10 +109,11 @@ int64_t peak_memory_bytes() {
 std::string cost_line(const OfflineRun& run, double seconds_to_ready) {
   const double steps = run.steps > 0 ? static_cast<double>(run.steps) : 1;
   char text[200];
-  std::snprintf(text, sizeof text,
-                "Engine thread: %.1f us of CPU a step (%lld steps); ready after %.3f s; peak memory %.1f MiB",
-                run.engine_cpu_seconds * 1e6 / steps, static_cast<long long>(run.steps), seconds_to_ready,
-                static_cast<double>(peak_memory_bytes()) / (1 << 20));
+  std::snprintf(
+      text, sizeof text,
+      "Engine thread: %.1f us of CPU a step (%lld steps); ready after %.3f s; peak memory %.1f MiB",
+      run.engine_cpu_seconds * 1e6 / steps, static_cast<long long>(run.steps), seconds_to_ready,
+      static_cast<double>(peak_memory_bytes()) / (1 << 20));
   return text;
 }
 

@@ -1,5 +1,5 @@
-// An engine in this process with many requests handed to it at once: what `bench latency` and `bench throughput`
-// have in common. Main thread; outputs arrive on the engine's output threads.
+// An engine in this process with many requests handed to it at once: what `bench latency` and
+// `bench throughput` have in common. Main thread; outputs arrive on the engine's output threads.
 #pragma once
 
 #include <memory>
@@ -34,8 +34,9 @@ struct OfflineRun {
   int64_t steps = 0;
   double engine_cpu_seconds = 0;  // of the engine thread
 };
-// Submits all prompts, each for its output_len, with the same sampling, end of sequence ignored, and waits for the
-// end. `on_done(n)` is called now and then from this thread. Fails with the first request that failed.
+// Submits all prompts, each for its output_len, with the same sampling, end of sequence ignored,
+// and waits for the end. `on_done(n)` is called now and then from this thread. Fails with the first
+// request that failed.
 StatusOr<OfflineRun> run_offline(EngineClient& engine, const std::vector<bench::Prompt>& prompts,
                                  double temperature, const std::function<void(size_t)>& on_done);
 

@@ -19,19 +19,21 @@ std::string reachable(const std::string& host) {
   return host.find(':') == std::string::npos ? host : "[" + host + "]";
 }
 
-void print_ready(const EngineClient& engine, const serve::ServerOptions& options, const std::string& host,
-                 int port, double seconds) {
+void print_ready(const EngineClient& engine, const serve::ServerOptions& options,
+                 const std::string& host, int port, double seconds) {
   const std::string url = "http://" + reachable(host) + ":" + std::to_string(port);
   const std::string& name = options.served_model_names.front();
   const bool chat = engine.text().has_chat_template();
-  const std::string key = options.api_keys.empty() ? "" : " -H \"Authorization: Bearer $OCTAVO_API_KEY\"";
-  const std::string body =
-      chat ? "\"messages\": [{\"role\": \"user\", \"content\": \"Hello!\"}]" : "\"prompt\": \"Once upon a time\"";
-  std::printf("Octavo is ready after %.2f s: %s at %s/v1\n\nTry it:\n"
-              "  curl %s/v1/%s%s -H 'Content-Type: application/json' \\\n"
-              "    -d '{\"model\": \"%s\", %s, \"max_tokens\": 64}'\n",
-              seconds, name.c_str(), url.c_str(), url.c_str(), chat ? "chat/completions" : "completions",
-              key.c_str(), name.c_str(), body.c_str());
+  const std::string key =
+      options.api_keys.empty() ? "" : " -H \"Authorization: Bearer $OCTAVO_API_KEY\"";
+  const std::string body = chat ? "\"messages\": [{\"role\": \"user\", \"content\": \"Hello!\"}]"
+                                : "\"prompt\": \"Once upon a time\"";
+  std::printf(
+      "Octavo is ready after %.2f s: %s at %s/v1\n\nTry it:\n"
+      "  curl %s/v1/%s%s -H 'Content-Type: application/json' \\\n"
+      "    -d '{\"model\": \"%s\", %s, \"max_tokens\": 64}'\n",
+      seconds, name.c_str(), url.c_str(), url.c_str(), chat ? "chat/completions" : "completions",
+      key.c_str(), name.c_str(), body.c_str());
   std::fflush(stdout);
 }
 
@@ -43,7 +45,8 @@ int serve_command(const Words& args) {
   FlagSet flags = make_serve_flags(options);
   if (const auto code = parse_or_exit(flags, args, "serve")) return *code;
   finish_serve_options(options);
-  if (const Status status = apply_log_level(options.source.log_level); !status.ok()) return report(status, kUsage);
+  if (const Status status = apply_log_level(options.source.log_level); !status.ok())
+    return report(status, kUsage);
   log_notices(flags);
 
   auto name = resolve_engine_paths(options.engine, options.source);
@@ -51,7 +54,8 @@ int serve_command(const Words& args) {
   if (options.server.served_model_names.empty()) options.server.served_model_names = {*name};
 
   log_info("serve", "loading " + *name + " from " + options.engine.model.model);
-  auto engine = make_engine(options.engine, [](const std::string& line) { log_info("engine", line); });
+  auto engine =
+      make_engine(options.engine, [](const std::string& line) { log_info("engine", line); });
   if (!engine.ok()) return report(engine.status());
   options.server.on_ready = [&](const std::string& host, int port) {
     print_ready(**engine, options.server, host, port, steady_seconds() - begin);

@@ -1,7 +1,8 @@
-// Arena: memory that is handed out by moving a pointer and given back all at once. A template's syntax tree
-// lives in one, and every value that a rendering makes lives in another: so values are cheap to copy, cycles
-// through namespaces cannot leak, and no destructor recurses through data that an attacker nested.
-// The bound on its size is the bound on a rendering's memory. One thread at a time.
+// Arena: memory that is handed out by moving a pointer and given back all at once. A template's
+// syntax tree lives in one, and every value that a rendering makes lives in another: so values are
+// cheap to copy, cycles through namespaces cannot leak, and no destructor recurses through data
+// that an attacker nested. The bound on its size is the bound on a rendering's memory. One thread
+// at a time.
 #pragma once
 
 #include <cstddef>
@@ -50,8 +51,8 @@ class Arena {
   }
 
   std::string_view copy(std::string_view text) { return concat(text, {}); }
-  // `left` + `right`. Where `left` is the text made last it grows in place: a template that appends to one
-  // string again and again costs no more than the bytes it appends.
+  // `left` + `right`. Where `left` is the text made last it grows in place: a template that appends
+  // to one string again and again costs no more than the bytes it appends.
   std::string_view concat(std::string_view left, std::string_view right);
 
  private:

@@ -1,5 +1,5 @@
-// The tests, the global functions, the methods of lists, dicts and numbers, and the tables that find all
-// built-in names.
+// The tests, the global functions, the methods of lists, dicts and numbers, and the tables that
+// find all built-in names.
 #include "text/jinja/builtins.h"
 
 #include <algorithm>
@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "base/utf8.h"
+#include "text/jinja/code_points.h"
 #include "text/jinja/operators.h"
 #include "text/jinja/printing.h"
-#include "text/jinja/unicode.h"
 
 namespace octavo::text::jinja {
 
@@ -76,7 +76,8 @@ Value dict_copy(Runtime& runtime, const Value& self, const Args& args) {
 
 Value float_is_integer(Runtime&, const Value& self, const Args& args) {
   bind("is_integer", args, {}, 0, nullptr);
-  return Value::boolean(std::floor(self.as_real()) == self.as_real() && !std::isinf(self.as_real()));
+  return Value::boolean(std::floor(self.as_real()) == self.as_real() &&
+                        !std::isinf(self.as_real()));
 }
 
 Value int_bit_length(Runtime&, const Value& self, const Args& args) {
@@ -115,18 +116,21 @@ Value global_range(Runtime& runtime, const Value&, const Args& args) {
   bind("range", args, {"start", "stop", "step"}, 1, a);
   const int64_t first = int_argument(a[0]);
   Range range{0, first, 1};
-  if (!a[1].is_missing()) range = {first, int_argument(a[1]), a[2].is_missing() ? 1 : int_argument(a[2])};
+  if (!a[1].is_missing())
+    range = {first, int_argument(a[1]), a[2].is_missing() ? 1 : int_argument(a[2])};
   if (range.step == 0) throw_python("ValueError: range() arg 3 must not be zero");
   const int64_t size = range.size();
   if (size > kMaxRange || size < 0) {
-    throw_python("OverflowError: Range too big. The sandbox blocks ranges larger than MAX_RANGE (100000).");
+    throw_python(
+        "OverflowError: Range too big. The sandbox blocks ranges larger than MAX_RANGE (100000).");
   }
   return Value::range(runtime.arena.make<Range>(range));
 }
 
 // dict(mapping or pairs, **keywords)
 Dict* make_dict(Runtime& runtime, std::string_view name, const Args& args) {
-  if (args.positional.size() > 1) throw_python("TypeError: " + std::string(name) + " expected at most 1 argument");
+  if (args.positional.size() > 1)
+    throw_python("TypeError: " + std::string(name) + " expected at most 1 argument");
   Dict* dict = runtime.arena.make<Dict>();
   if (!args.positional.empty()) {
     const Value& source = args.positional[0];
@@ -136,12 +140,14 @@ Dict* make_dict(Runtime& runtime, std::string_view name, const Args& args) {
       Cursor cursor(runtime, source);
       for (Value item; cursor.next(runtime, item);) {
         const std::vector<Value> pair = collect(runtime, item);
-        if (pair.size() != 2) throw_python("ValueError: dictionary update sequence element has not length 2");
+        if (pair.size() != 2)
+          throw_python("ValueError: dictionary update sequence element has not length 2");
         dict->set(runtime, pair[0], pair[1]);
       }
     }
   }
-  for (const Keyword& keyword : args.keywords) dict->set(runtime, Value::string(keyword.name), keyword.value);
+  for (const Keyword& keyword : args.keywords)
+    dict->set(runtime, Value::string(keyword.name), keyword.value);
   return dict;
 }
 
@@ -171,12 +177,15 @@ Value global_joiner(Runtime& runtime, const Value&, const Args& args) {
   return runtime.function("joiner", call_joiner, Value::name_space(state));
 }
 
-// cycler(a, b, …): an object whose next() goes round its items. `current` and the place are its attributes.
+// cycler(a, b, …): an object whose next() goes round its items. `current` and the place are its
+// attributes.
 Value cycler_move(Runtime& runtime, const Value& self, bool to_start) {
   Dict& state = self.as_namespace();
   const std::span<const Value> items = state.find(runtime, "items")->items();
   const Value before = *state.find(runtime, "current");
-  const int64_t place = to_start ? 0 : (state.find(runtime, "pos")->as_int() + 1) % static_cast<int64_t>(items.size());
+  const int64_t place =
+      to_start ? 0
+               : (state.find(runtime, "pos")->as_int() + 1) % static_cast<int64_t>(items.size());
   state.set(runtime, Value::string("pos"), Value::integer(place));
   state.set(runtime, Value::string("current"), items[place]);
   return before;
@@ -195,7 +204,9 @@ Value global_cycler(Runtime& runtime, const Value&, const Args& args) {
   if (args.positional.empty()) throw_python("RuntimeError: at least one item has to be provided");
   Dict* state = runtime.arena.make<Dict>();
   const Value cycler = Value::name_space(state);
-  const auto define = [&](std::string_view name, const Value& value) { state->set(runtime, Value::string(name), value); };
+  const auto define = [&](std::string_view name, const Value& value) {
+    state->set(runtime, Value::string(name), value);
+  };
   define("items", runtime.tuple({args.positional.begin(), args.positional.end()}));
   define("pos", Value::integer(0));
   define("current", args.positional[0]);
@@ -211,7 +222,8 @@ Value global_strftime_now(Runtime& runtime, const Value&, const Args& args) {
   bind("strftime_now", args, {"format"}, 1, a);
   std::string format(string_argument("strftime_now", a[0]));
   // The C library does not know Python's microseconds; the clock given has none.
-  for (size_t at = 0; (at = format.find('%', at)) != std::string::npos && at + 1 < format.size(); at += 2) {
+  for (size_t at = 0; (at = format.find('%', at)) != std::string::npos && at + 1 < format.size();
+       at += 2) {
     if (format[at + 1] == 'f') format.replace(at, 2, "000000"), at += 4;
   }
   if (format.empty()) return Value::string("");
@@ -227,7 +239,8 @@ Value global_strftime_now(Runtime& runtime, const Value&, const Args& args) {
 // ---- Tests
 
 const Value& one_argument(const Args& args) {
-  if (args.positional.size() != 1 || !args.keywords.empty()) throw_python("TypeError: the test takes one argument");
+  if (args.positional.size() != 1 || !args.keywords.empty())
+    throw_python("TypeError: the test takes one argument");
   return args.positional[0];
 }
 
@@ -248,28 +261,47 @@ bool test_is_bool(Runtime&, const Value& input, const Args&) {
 
 int64_t remainder_of(Runtime& runtime, const Value& input, const Value& divisor) {
   const Value rest = binary(runtime, BinaryOp::kModulo, input, divisor);
-  return rest.is_number() && rest.as_real() == 0 ? 0 : rest.is_number() && rest.as_real() == 1 ? 1 : 2;
+  return rest.is_number() && rest.as_real() == 0   ? 0
+         : rest.is_number() && rest.as_real() == 1 ? 1
+                                                   : 2;
 }
 
-bool test_defined(Runtime&, const Value& input, const Args&) { return !input.is_undefined(); }
-bool test_number(Runtime&, const Value& input, const Args&) { return input.is_number(); }
-bool test_odd(Runtime& r, const Value& input, const Args&) { return remainder_of(r, input, Value::integer(2)) == 1; }
-bool test_even(Runtime& r, const Value& input, const Args&) { return remainder_of(r, input, Value::integer(2)) == 0; }
-bool test_divisibleby(Runtime& r, const Value& input, const Args& args) { return remainder_of(r, input, one_argument(args)) == 0; }
-bool test_sameas(Runtime&, const Value& input, const Args& args) { return same_object(input, one_argument(args)); }
-bool test_escaped(Runtime&, const Value& input, const Args&) { return input.is_string() && input.is_safe(); }
+bool test_defined(Runtime&, const Value& input, const Args&) {
+  return !input.is_undefined();
+}
+bool test_number(Runtime&, const Value& input, const Args&) {
+  return input.is_number();
+}
+bool test_odd(Runtime& r, const Value& input, const Args&) {
+  return remainder_of(r, input, Value::integer(2)) == 1;
+}
+bool test_even(Runtime& r, const Value& input, const Args&) {
+  return remainder_of(r, input, Value::integer(2)) == 0;
+}
+bool test_divisibleby(Runtime& r, const Value& input, const Args& args) {
+  return remainder_of(r, input, one_argument(args)) == 0;
+}
+bool test_sameas(Runtime&, const Value& input, const Args& args) {
+  return same_object(input, one_argument(args));
+}
+bool test_escaped(Runtime&, const Value& input, const Args&) {
+  return input.is_string() && input.is_safe();
+}
 
 bool test_sequence(Runtime&, const Value& input, const Args&) {
-  return input.is_string() || input.is_sequence() || input.is(Kind::kDict) || input.is(Kind::kRange) || input.is_undefined();
+  return input.is_string() || input.is_sequence() || input.is(Kind::kDict) ||
+         input.is(Kind::kRange) || input.is_undefined();
 }
 
 bool test_iterable(Runtime&, const Value& input, const Args&) {
-  return input.is_string() || input.is_sequence() || input.is(Kind::kDict) || input.is(Kind::kRange) ||
-         input.is_undefined() || input.is(Kind::kDictView) || input.is(Kind::kIterator) || input.is(Kind::kLoop);
+  return input.is_string() || input.is_sequence() || input.is(Kind::kDict) ||
+         input.is(Kind::kRange) || input.is_undefined() || input.is(Kind::kDictView) ||
+         input.is(Kind::kIterator) || input.is(Kind::kLoop);
 }
 
 bool test_callable(Runtime&, const Value& input, const Args&) {
-  return input.is(Kind::kFunction) || input.is(Kind::kMacro) || input.is(Kind::kLoop) || input.is_undefined();
+  return input.is(Kind::kFunction) || input.is(Kind::kMacro) || input.is(Kind::kLoop) ||
+         input.is_undefined();
 }
 
 template <bool kUpper>
@@ -289,32 +321,43 @@ bool test_test(Runtime&, const Value& input, const Args&) {
 
 NativeFunction find_method(const Value& object, std::string_view name) {
   switch (object.kind()) {
-    case Kind::kString: return find_string_method(name);
-    case Kind::kDict: return find_dict_method(name);
+    case Kind::kString:
+      return find_string_method(name);
+    case Kind::kDict:
+      return find_dict_method(name);
     case Kind::kList:
       if (name == "copy") return list_copy;
       [[fallthrough]];
-    case Kind::kTuple: return name == "index" ? sequence_index : name == "count" ? sequence_count : nullptr;
-    case Kind::kFloat: return name == "is_integer" ? float_is_integer : nullptr;
+    case Kind::kTuple:
+      return name == "index" ? sequence_index : name == "count" ? sequence_count : nullptr;
+    case Kind::kFloat:
+      return name == "is_integer" ? float_is_integer : nullptr;
     case Kind::kBool:
-    case Kind::kInt: return name == "bit_length" ? int_bit_length : nullptr;
-    default: return nullptr;
+    case Kind::kInt:
+      return name == "bit_length" ? int_bit_length : nullptr;
+    default:
+      return nullptr;
   }
 }
 
 bool is_mutating_method(const Value& object, std::string_view name) {
-  if (object.is(Kind::kDict)) return is_one_of(name, {"clear", "pop", "popitem", "setdefault", "update"});
+  if (object.is(Kind::kDict))
+    return is_one_of(name, {"clear", "pop", "popitem", "setdefault", "update"});
   if (object.is(Kind::kList)) {
-    return is_one_of(name, {"append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove"});
+    return is_one_of(name,
+                     {"append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove"});
   }
   return false;
 }
 
 std::span<const NamedGlobal> global_functions() {
   static constexpr NamedGlobal kGlobals[] = {
-      {"raise_exception", global_raise_exception}, {"strftime_now", global_strftime_now},
-      {"namespace", global_namespace},             {"dict", global_dict},
-      {"range", global_range},                     {"joiner", global_joiner},
+      {"raise_exception", global_raise_exception},
+      {"strftime_now", global_strftime_now},
+      {"namespace", global_namespace},
+      {"dict", global_dict},
+      {"range", global_range},
+      {"joiner", global_joiner},
       {"cycler", global_cycler},
   };
   return kGlobals;
@@ -324,7 +367,8 @@ FilterFunction find_filter(std::string_view name) {
   static const auto kFilters = [] {
     std::unordered_map<std::string_view, FilterFunction> table;
     for (const NamedFilter& filter : text_filters()) table.emplace(filter.name, filter.function);
-    for (const NamedFilter& filter : sequence_filters()) table.emplace(filter.name, filter.function);
+    for (const NamedFilter& filter : sequence_filters())
+      table.emplace(filter.name, filter.function);
     return table;
   }();
   const auto found = kFilters.find(name);

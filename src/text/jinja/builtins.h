@@ -1,5 +1,5 @@
-// The filters, tests and global functions of the template environment: Jinja2's own and the ones that
-// transformers adds for chat templates. Tables only; safe from any thread.
+// The filters, tests and global functions of the template environment: Jinja2's own and the ones
+// that transformers adds for chat templates. Tables only; safe from any thread.
 #pragma once
 
 #include <span>

@@ -1,6 +1,6 @@
-// TemplateError: how the engine's own code reports failure inside one parse or one rendering. It is thrown
-// only below ChatTemplate, which catches it: no exception leaves the room. The helpers make the messages
-// of Python and Jinja2, which template authors know.
+// TemplateError: how the engine's own code reports failure inside one parse or one rendering. It is
+// thrown only below ChatTemplate, which catches it: no exception leaves the room. The helpers make
+// the messages of Python and Jinja2, which template authors know.
 #pragma once
 
 #include <string>

@@ -100,7 +100,7 @@ std::string Evaluator::render(const octavo::Value::Dict& variables) {
     define(global.name, [&] { return runtime_.function(global.name, global.function); });
   }
   for (const auto& [name, value] : variables) {
-    define(name, [&] { return import_value(runtime_, value); });
+    define(name, [&, &from = value] { return import_value(runtime_, from); });
   }
   std::string out;
   out_ = &out;
@@ -114,14 +114,21 @@ Value Evaluator::evaluate(const Expr* expr) {
   const DepthGuard guard(runtime_);
   runtime_.charge(1);
   switch (expr->type) {
-    case ExprType::kConstant: return static_cast<const ast::Constant*>(expr)->value;
-    case ExprType::kName: return evaluate_name(*static_cast<const ast::Name*>(expr));
+    case ExprType::kConstant:
+      return static_cast<const ast::Constant*>(expr)->value;
+    case ExprType::kName:
+      return evaluate_name(*static_cast<const ast::Name*>(expr));
     case ExprType::kList:
-    case ExprType::kTuple: return evaluate_items(*static_cast<const ast::Items*>(expr));
-    case ExprType::kDict: return evaluate_dict(*static_cast<const ast::DictLiteral*>(expr));
-    case ExprType::kNot: return Value::boolean(!truthy(evaluate(static_cast<const ast::Unary*>(expr)->operand)));
-    case ExprType::kNegate: return negate(evaluate(static_cast<const ast::Unary*>(expr)->operand));
-    case ExprType::kPositive: return positive(evaluate(static_cast<const ast::Unary*>(expr)->operand));
+    case ExprType::kTuple:
+      return evaluate_items(*static_cast<const ast::Items*>(expr));
+    case ExprType::kDict:
+      return evaluate_dict(*static_cast<const ast::DictLiteral*>(expr));
+    case ExprType::kNot:
+      return Value::boolean(!truthy(evaluate(static_cast<const ast::Unary*>(expr)->operand)));
+    case ExprType::kNegate:
+      return negate(evaluate(static_cast<const ast::Unary*>(expr)->operand));
+    case ExprType::kPositive:
+      return positive(evaluate(static_cast<const ast::Unary*>(expr)->operand));
     case ExprType::kBinary: {
       const auto& node = *static_cast<const ast::Binary*>(expr);
       const Value left = evaluate(node.left);
@@ -137,9 +144,12 @@ Value Evaluator::evaluate(const Expr* expr) {
       const Value left = evaluate(node.left);
       return truthy(left) ? left : evaluate(node.right);
     }
-    case ExprType::kCompare: return evaluate_compare(*static_cast<const ast::Compare*>(expr));
-    case ExprType::kConcat: return evaluate_concat(*static_cast<const ast::Items*>(expr));
-    case ExprType::kConditional: return evaluate_conditional(*static_cast<const ast::Conditional*>(expr));
+    case ExprType::kCompare:
+      return evaluate_compare(*static_cast<const ast::Compare*>(expr));
+    case ExprType::kConcat:
+      return evaluate_concat(*static_cast<const ast::Items*>(expr));
+    case ExprType::kConditional:
+      return evaluate_conditional(*static_cast<const ast::Conditional*>(expr));
     case ExprType::kAttribute: {
       const auto& node = *static_cast<const ast::Attribute*>(expr);
       return get_attribute(runtime_, evaluate(node.object), node.name);
@@ -149,11 +159,16 @@ Value Evaluator::evaluate(const Expr* expr) {
       const Value object = evaluate(node.object);
       return get_item(runtime_, object, evaluate(node.key));
     }
-    case ExprType::kSlice: return evaluate_slice(*static_cast<const ast::Slice*>(expr));
-    case ExprType::kCall: return evaluate_call(*static_cast<const ast::Call*>(expr), nullptr);
-    case ExprType::kFilter: return evaluate_filter(*static_cast<const ast::Filter*>(expr), nullptr);
-    case ExprType::kTest: return evaluate_test(*static_cast<const ast::Test*>(expr));
-    case ExprType::kNamespaceTarget: break;  // only ever assigned to
+    case ExprType::kSlice:
+      return evaluate_slice(*static_cast<const ast::Slice*>(expr));
+    case ExprType::kCall:
+      return evaluate_call(*static_cast<const ast::Call*>(expr), nullptr);
+    case ExprType::kFilter:
+      return evaluate_filter(*static_cast<const ast::Filter*>(expr), nullptr);
+    case ExprType::kTest:
+      return evaluate_test(*static_cast<const ast::Test*>(expr));
+    case ExprType::kNamespaceTarget:
+      break;  // only ever assigned to
   }
   return Value::none();
 }
@@ -204,7 +219,9 @@ Value Evaluator::evaluate_conditional(const ast::Conditional& node) {
 
 Value Evaluator::evaluate_slice(const ast::Slice& node) {
   const Value object = evaluate(node.object);
-  const auto bound = [&](const Expr* expr) { return expr == nullptr ? Value::none() : evaluate(expr); };
+  const auto bound = [&](const Expr* expr) {
+    return expr == nullptr ? Value::none() : evaluate(expr);
+  };
   const Value start = bound(node.start);
   const Value stop = bound(node.stop);
   return slice(runtime_, object, start, stop, bound(node.step));
@@ -241,19 +258,24 @@ Value Evaluator::evaluate_call(const ast::Call& node, const Macro* caller) {
 
 Value Evaluator::call(const Value& callee, const Args& args) {
   switch (callee.kind()) {
-    case Kind::kFunction: return callee.as_function().call(runtime_, callee.as_function().self, args);
-    case Kind::kMacro: return call_macro(callee.as_macro(), args);
-    case Kind::kUndefined: throw_undefined(callee.as_undefined());
+    case Kind::kFunction:
+      return callee.as_function().call(runtime_, callee.as_function().self, args);
+    case Kind::kMacro:
+      return call_macro(callee.as_macro(), args);
+    case Kind::kUndefined:
+      throw_undefined(callee.as_undefined());
     case Kind::kLoop: {
       const Loop& loop = callee.as_loop();
       if (!loop.statement->recursive) {
-        throw_python("TypeError: The loop must have the 'recursive' marker to be called recursively.");
+        throw_python(
+            "TypeError: The loop must have the 'recursive' marker to be called recursively.");
       }
       Value iterable[1];
       bind("loop", args, {"iterable"}, 1, iterable);
       return capture([&] { run_loop(*loop.statement, iterable[0], loop.outer, loop.depth0 + 1); });
     }
-    default: throw_python("TypeError: '" + std::string(type_name(callee)) + "' object is not callable");
+    default:
+      throw_python("TypeError: '" + std::string(type_name(callee)) + "' object is not callable");
   }
 }
 
@@ -264,7 +286,8 @@ Value Evaluator::call_macro(const Macro& macro, const Args& args) {
   return capture([&] { execute(macro.definition->body); });
 }
 
-// Binds a macro's parameters in the current frame, and `caller`, `kwargs` and `varargs` if its body reads them.
+// Binds a macro's parameters in the current frame, and `caller`, `kwargs` and `varargs` if its body
+// reads them.
 void Evaluator::bind_macro(const Macro& macro, const Args& args) {
   const ast::Macro& definition = *macro.definition;
   const std::string name(definition.name);
@@ -285,28 +308,33 @@ void Evaluator::bind_macro(const Macro& macro, const Args& args) {
     if (value.is_missing() && parameter.fallback != nullptr) {
       value = evaluate(parameter.fallback);
     } else if (value.is_missing()) {
-      value = runtime_.undefined_hint("parameter '" + std::string(parameter.name) + "' was not provided");
+      value = runtime_.undefined_hint("parameter '" + std::string(parameter.name) +
+                                      "' was not provided");
     }
     set(parameter.symbol, value);
   }
   if (definition.uses_caller && !has_caller) {
     const Value caller = take("caller");
-    set(template_.caller_symbol, caller.is_missing() ? runtime_.undefined_hint("No caller defined") : caller);
+    set(template_.caller_symbol,
+        caller.is_missing() ? runtime_.undefined_hint("No caller defined") : caller);
   }
   Dict* kwargs = definition.uses_kwargs ? runtime_.arena.make<Dict>() : nullptr;
   for (size_t i = 0; i < args.keywords.size(); ++i) {
     if (taken[i]) continue;
     if (kwargs == nullptr) {
-      throw_python("TypeError: macro '" + name + "' takes no keyword argument '" + std::string(args.keywords[i].name) + "'");
+      throw_python("TypeError: macro '" + name + "' takes no keyword argument '" +
+                   std::string(args.keywords[i].name) + "'");
     }
     kwargs->set(runtime_, Value::string(args.keywords[i].name), args.keywords[i].value);
   }
   if (kwargs != nullptr) set(template_.kwargs_symbol, Value::dict(kwargs));
   const size_t named = std::min(args.positional.size(), definition.parameters.size());
   if (definition.uses_varargs) {
-    set(template_.varargs_symbol, runtime_.tuple({args.positional.begin() + named, args.positional.end()}));
+    set(template_.varargs_symbol,
+        runtime_.tuple({args.positional.begin() + named, args.positional.end()}));
   } else if (args.positional.size() > named) {
-    throw_python("TypeError: macro '" + name + "' takes not more than " + std::to_string(named) + " argument(s)");
+    throw_python("TypeError: macro '" + name + "' takes not more than " + std::to_string(named) +
+                 " argument(s)");
   }
 }
 
@@ -322,14 +350,16 @@ Value Evaluator::evaluate_filter(const ast::Filter& node, const Value* block_inp
     input = evaluate(node.input);
   }
   const Evaluated arguments = evaluate_arguments(node.arguments);
-  if (node.function == nullptr) throw_raised("No filter named '" + std::string(node.name) + "' found.");
+  if (node.function == nullptr)
+    throw_raised("No filter named '" + std::string(node.name) + "' found.");
   return node.function(runtime_, input, arguments.args());
 }
 
 Value Evaluator::evaluate_test(const ast::Test& node) {
   const Value input = evaluate(node.input);
   const Evaluated arguments = evaluate_arguments(node.arguments);
-  if (node.function == nullptr) throw_raised("No test named '" + std::string(node.name) + "' found.");
+  if (node.function == nullptr)
+    throw_raised("No test named '" + std::string(node.name) + "' found.");
   return Value::boolean(node.function(runtime_, input, arguments.args()));
 }
 
@@ -346,13 +376,16 @@ Evaluator::Flow Evaluator::execute(const ast::Stmt* stmt) {
   const DepthGuard guard(runtime_);
   runtime_.charge(1);
   switch (stmt->type) {
-    case StmtType::kText: runtime_.append(*out_, static_cast<const ast::Text*>(stmt)->text); break;
+    case StmtType::kText:
+      runtime_.append(*out_, static_cast<const ast::Text*>(stmt)->text);
+      break;
     case StmtType::kOutput: {
       const Value value = evaluate(static_cast<const ast::Output*>(stmt)->value);
       append_str(runtime_, *out_, value);
       break;
     }
-    case StmtType::kIf: return execute_if(*static_cast<const ast::If*>(stmt));
+    case StmtType::kIf:
+      return execute_if(*static_cast<const ast::If*>(stmt));
     case StmtType::kFor: {
       const auto& node = *static_cast<const ast::For*>(stmt);
       return run_loop(node, evaluate(node.iterable), frame_, 0);
@@ -362,18 +395,29 @@ Evaluator::Flow Evaluator::execute(const ast::Stmt* stmt) {
       assign(node.target, evaluate(node.value));
       break;
     }
-    case StmtType::kSetBlock: execute_set_block(*static_cast<const ast::SetBlock*>(stmt)); break;
+    case StmtType::kSetBlock:
+      execute_set_block(*static_cast<const ast::SetBlock*>(stmt));
+      break;
     case StmtType::kMacro: {
       const auto& node = *static_cast<const ast::Macro*>(stmt);
       set(node.symbol, Value::macro(runtime_.arena.make<Macro>(&node, frame_)));
       break;
     }
-    case StmtType::kCallBlock: execute_call_block(*static_cast<const ast::CallBlock*>(stmt)); break;
-    case StmtType::kFilterBlock: execute_filter_block(*static_cast<const ast::FilterBlock*>(stmt)); break;
-    case StmtType::kWith: return execute_with(*static_cast<const ast::With*>(stmt));
-    case StmtType::kDo: evaluate(static_cast<const ast::Do*>(stmt)->value); break;
-    case StmtType::kBreak: return Flow::kBreak;
-    case StmtType::kContinue: return Flow::kContinue;
+    case StmtType::kCallBlock:
+      execute_call_block(*static_cast<const ast::CallBlock*>(stmt));
+      break;
+    case StmtType::kFilterBlock:
+      execute_filter_block(*static_cast<const ast::FilterBlock*>(stmt));
+      break;
+    case StmtType::kWith:
+      return execute_with(*static_cast<const ast::With*>(stmt));
+    case StmtType::kDo:
+      evaluate(static_cast<const ast::Do*>(stmt)->value);
+      break;
+    case StmtType::kBreak:
+      return Flow::kBreak;
+    case StmtType::kContinue:
+      return Flow::kContinue;
     case StmtType::kScope: {
       const FrameScope scope(*this, runtime_.arena.make<Frame>(frame_));
       return execute(static_cast<const ast::Scope*>(stmt)->body);
@@ -399,7 +443,8 @@ void Evaluator::execute_set_block(const ast::SetBlock& node) {
     const FrameScope scope(*this, runtime_.arena.make<Frame>(frame_));
     text = capture([&] { execute(node.body); });
   }
-  if (node.filter != nullptr) text = evaluate_filter(*static_cast<const ast::Filter*>(node.filter), &text);
+  if (node.filter != nullptr)
+    text = evaluate_filter(*static_cast<const ast::Filter*>(node.filter), &text);
   assign(node.target, text);
 }
 
@@ -420,11 +465,13 @@ void Evaluator::execute_call_block(const ast::CallBlock& node) {
 void Evaluator::execute_filter_block(const ast::FilterBlock& node) {
   const FrameScope scope(*this, runtime_.arena.make<Frame>(frame_));
   const Value text = capture([&] { execute(node.body); });
-  append_str(runtime_, *out_, evaluate_filter(*static_cast<const ast::Filter*>(node.filter), &text));
+  append_str(runtime_, *out_,
+             evaluate_filter(*static_cast<const ast::Filter*>(node.filter), &text));
 }
 
 void Evaluator::assign(const Expr* target, const Value& value) {
-  if (target->type == ExprType::kName) return set(static_cast<const ast::Name*>(target)->symbol, value);
+  if (target->type == ExprType::kName)
+    return set(static_cast<const ast::Name*>(target)->symbol, value);
   if (target->type == ExprType::kNamespaceTarget) {
     const auto& node = *static_cast<const ast::NamespaceTarget*>(target);
     const Value* found = frame_->find(node.symbol);
@@ -436,11 +483,14 @@ void Evaluator::assign(const Expr* target, const Value& value) {
   const ast::ExprList targets = static_cast<const ast::Items*>(target)->items;
   std::vector<Value> items;
   Cursor cursor(runtime_, value);
-  for (Value item; items.size() <= targets.size() && cursor.next(runtime_, item);) items.push_back(item);
+  for (Value item; items.size() <= targets.size() && cursor.next(runtime_, item);)
+    items.push_back(item);
   const std::string expected = "(expected " + std::to_string(targets.size());
-  if (items.size() > targets.size()) throw_python("ValueError: too many values to unpack " + expected + ")");
+  if (items.size() > targets.size())
+    throw_python("ValueError: too many values to unpack " + expected + ")");
   if (items.size() < targets.size()) {
-    throw_python("ValueError: not enough values to unpack " + expected + ", got " + std::to_string(items.size()) + ")");
+    throw_python("ValueError: not enough values to unpack " + expected + ", got " +
+                 std::to_string(items.size()) + ")");
   }
   for (size_t i = 0; i < items.size(); ++i) assign(targets[i], items[i]);
 }
@@ -474,17 +524,21 @@ bool Evaluator::passes(const ast::For& loop, Frame* frame, const Value& item) {
   return truthy(evaluate(loop.filter));
 }
 
-Evaluator::Flow Evaluator::run_loop(const ast::For& node, const Value& iterable, Frame* outer, int64_t depth0) {
+Evaluator::Flow Evaluator::run_loop(const ast::For& node, const Value& iterable, Frame* outer,
+                                    int64_t depth0) {
   const DepthGuard guard(runtime_);
   Cursor items(runtime_, iterable);
   if (node.filter != nullptr) {
     Frame* filter_frame = runtime_.arena.make<Frame>(outer);
-    items = Cursor(runtime_, Value::iterator(runtime_.arena.make<FilteredItems>(this, &node, items, filter_frame)));
+    items = Cursor(runtime_, Value::iterator(runtime_.arena.make<FilteredItems>(this, &node, items,
+                                                                                filter_frame)));
   }
   Loop* loop = runtime_.arena.make<Loop>(items, &node, outer, depth0);
-  bool completed = false;  // as compiled by Jinja: `else` runs unless some iteration reached its end
+  bool completed =
+      false;  // as compiled by Jinja: `else` runs unless some iteration reached its end
   {
-    // One frame for all iterations, as in Python: a macro defined in the body sees the last one's variables.
+    // One frame for all iterations, as in Python: a macro defined in the body sees the last one's
+    // variables.
     Frame* frame = runtime_.arena.make<Frame>(outer);
     const FrameScope scope(*this, frame);
     while (loop->next(runtime_)) {

@@ -1,5 +1,5 @@
-// Evaluator: renders a parsed template once, by walking its tree. Made by ChatTemplate::render and gone with it.
-// One thread; the Template is shared and only read.
+// Evaluator: renders a parsed template once, by walking its tree. Made by ChatTemplate::render and
+// gone with it. One thread; the Template is shared and only read.
 #pragma once
 
 #include <string>
@@ -14,8 +14,8 @@
 
 namespace octavo::text::jinja {
 
-// The variables of one scope: the template, a loop, a macro's call. Scopes are lexical: a macro keeps the
-// frame in which it was defined, so frames live in the arena.
+// The variables of one scope: the template, a loop, a macro's call. Scopes are lexical: a macro
+// keeps the frame in which it was defined, so frames live in the arena.
 class Frame {
  public:
   explicit Frame(Frame* outer) : outer_(outer) {}

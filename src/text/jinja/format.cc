@@ -1,4 +1,5 @@
-// Python's two ways to format: `"%s: %d" % (a, b)` and "{}: {:d}".format(a, b), and the reading of numbers.
+// Python's two ways to format: `"%s: %d" % (a, b)` and "{}: {:d}".format(a, b), and the reading of
+// numbers.
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -8,9 +9,9 @@
 
 #include "base/utf8.h"
 #include "text/jinja/builtins.h"
+#include "text/jinja/code_points.h"
 #include "text/jinja/operators.h"
 #include "text/jinja/printing.h"
-#include "text/jinja/unicode.h"
 
 namespace octavo::text::jinja {
 
@@ -35,7 +36,8 @@ std::string digits_of(uint64_t magnitude, int base, bool upper) {
   char buffer[72];
   const auto end = std::to_chars(buffer, buffer + sizeof buffer, magnitude, base).ptr;
   std::string out(buffer, end);
-  if (upper) std::transform(out.begin(), out.end(), out.begin(), [](char c) { return std::toupper(c); });
+  if (upper)
+    std::transform(out.begin(), out.end(), out.begin(), [](char c) { return std::toupper(c); });
   return out;
 }
 
@@ -53,13 +55,15 @@ std::string float_digits(double magnitude, const Spec& spec) {
   if (std::isnan(magnitude)) return std::isupper(spec.type) ? "NAN" : "nan";
   if (std::isinf(magnitude)) return std::isupper(spec.type) ? "INF" : "inf";
   if (spec.type == '\0' && spec.precision < 0) return float_repr(magnitude);
-  const int precision = static_cast<int>(std::min(spec.precision < 0 ? 6 : spec.precision, kMaxPrecision));
+  const int precision =
+      static_cast<int>(std::min(spec.precision < 0 ? 6 : spec.precision, kMaxPrecision));
   char type = spec.type == '\0' || spec.type == 'n' ? 'g' : spec.type;
   const bool percent = type == '%';
   if (percent) type = 'f';
   const std::string pattern = std::string(spec.alternate ? "%#.*" : "%.*") + type;
   char buffer[1024];
-  const int size = std::snprintf(buffer, sizeof buffer, pattern.c_str(), precision, percent ? magnitude * 100 : magnitude);
+  const int size = std::snprintf(buffer, sizeof buffer, pattern.c_str(), precision,
+                                 percent ? magnitude * 100 : magnitude);
   std::string out(buffer, std::min<size_t>(size, sizeof buffer - 1));
   if (percent) out.push_back('%');
   return out;
@@ -70,7 +74,8 @@ void append_number(Runtime& runtime, std::string& out, bool negative, const std:
                    const std::string& digits, const Spec& spec) {
   const std::string sign = negative ? "-" : spec.sign == '-' ? "" : std::string(1, spec.sign);
   const std::string head = sign + prefix;
-  const int64_t pad = std::max<int64_t>(0, spec.width - static_cast<int64_t>(head.size() + digits.size()));
+  const int64_t pad =
+      std::max<int64_t>(0, spec.width - static_cast<int64_t>(head.size() + digits.size()));
   const char align = spec.align != '\0' ? spec.align : spec.zero ? '=' : '>';
   const std::string fill = spec.zero && spec.align == '\0' ? "0" : spec.fill;
   const int64_t before = align == '>' ? pad : align == '^' ? pad / 2 : 0;
@@ -83,8 +88,12 @@ void append_number(Runtime& runtime, std::string& out, bool negative, const std:
 
 void append_integer(Runtime& runtime, std::string& out, int64_t value, const Spec& spec) {
   const bool negative = value < 0;
-  const uint64_t magnitude = negative ? 0 - static_cast<uint64_t>(value) : static_cast<uint64_t>(value);
-  const int base = spec.type == 'b' ? 2 : spec.type == 'o' ? 8 : spec.type == 'x' || spec.type == 'X' ? 16 : 10;
+  const uint64_t magnitude =
+      negative ? 0 - static_cast<uint64_t>(value) : static_cast<uint64_t>(value);
+  const int base = spec.type == 'b'                       ? 2
+                   : spec.type == 'o'                     ? 8
+                   : spec.type == 'x' || spec.type == 'X' ? 16
+                                                          : 10;
   std::string digits = digits_of(magnitude, base, spec.type == 'X');
   if (spec.precision > static_cast<int64_t>(digits.size())) {
     digits.insert(0, std::min(spec.precision, kMaxWidth) - digits.size(), '0');
@@ -114,7 +123,10 @@ void append_text(Runtime& runtime, std::string& out, std::string_view text, cons
 class PercentFormatter {
  public:
   PercentFormatter(Runtime& runtime, const Value& format, const Value& arguments)
-      : runtime_(runtime), format_(format.as_string()), safe_(format.is_safe()), arguments_(arguments) {}
+      : runtime_(runtime),
+        format_(format.as_string()),
+        safe_(format.is_safe()),
+        arguments_(arguments) {}
   std::string run();
 
  private:
@@ -127,7 +139,8 @@ class PercentFormatter {
       if (used_++ > 0) throw_python("TypeError: not enough arguments for format string");
       return arguments_;
     }
-    if (used_ >= arguments_.items().size()) throw_python("TypeError: not enough arguments for format string");
+    if (used_ >= arguments_.items().size())
+      throw_python("TypeError: not enough arguments for format string");
     return arguments_.items()[used_++];
   }
   int64_t parse_size(bool& is_left) {
@@ -138,7 +151,8 @@ class PercentFormatter {
       return std::min(n < 0 ? -n : n, kMaxWidth);
     }
     int64_t n = 0;
-    while (peek() >= '0' && peek() <= '9') n = std::min(n * 10 + (format_[pos_++] - '0'), kMaxWidth);
+    while (peek() >= '0' && peek() <= '9')
+      n = std::min(n * 10 + (format_[pos_++] - '0'), kMaxWidth);
     return n;
   }
   void convert();
@@ -160,9 +174,12 @@ std::string PercentFormatter::run() {
     pos_ = percent + 1;
     if (percent < format_.size()) convert();
   }
-  const bool all_used = arguments_.is(Kind::kTuple) ? used_ == arguments_.items().size() : used_ > 0 || used_key_;
-  const bool is_mapping = arguments_.is(Kind::kDict) || arguments_.is(Kind::kList) || arguments_.is_undefined();
-  if (!all_used && !is_mapping) throw_python("TypeError: not all arguments converted during string formatting");
+  const bool all_used =
+      arguments_.is(Kind::kTuple) ? used_ == arguments_.items().size() : used_ > 0 || used_key_;
+  const bool is_mapping = arguments_.is(Kind::kDict) || arguments_.is(Kind::kList) ||
+                          arguments_.is(Kind::kRange) || arguments_.is_undefined();
+  if (!all_used && !is_mapping)
+    throw_python("TypeError: not all arguments converted during string formatting");
   return std::move(out_);
 }
 
@@ -183,12 +200,18 @@ void PercentFormatter::convert() {
   bool is_left = false;
   for (;; ++pos_) {
     const char c = peek();
-    if (c == '-') is_left = true;
-    else if (c == '+') spec.sign = '+';
-    else if (c == ' ' && spec.sign != '+') spec.sign = ' ';
-    else if (c == '#') spec.alternate = true;
-    else if (c == '0') spec.zero = true;
-    else if (c != ' ') break;
+    if (c == '-')
+      is_left = true;
+    else if (c == '+')
+      spec.sign = '+';
+    else if (c == ' ' && spec.sign != '+')
+      spec.sign = ' ';
+    else if (c == '#')
+      spec.alternate = true;
+    else if (c == '0')
+      spec.zero = true;
+    else if (c != ' ')
+      break;
   }
   spec.width = parse_size(is_left);
   if (peek() == '.') {
@@ -218,7 +241,8 @@ void PercentFormatter::convert() {
     case 'c': {
       std::string text;
       if (value.is_integer()) {
-        if (value.as_int() < 0 || value.as_int() > 0x10FFFF) throw_python("OverflowError: %c arg not in range(0x110000)");
+        if (value.as_int() < 0 || value.as_int() > 0x10FFFF)
+          throw_python("OverflowError: %c arg not in range(0x110000)");
         append_utf8(text, static_cast<char32_t>(value.as_int()));
       } else if (value.is_string() && count_code_points(value.as_string()) == 1) {
         text = value.as_string();
@@ -241,7 +265,8 @@ void PercentFormatter::convert() {
       }
       if (decimal && value.is_undefined()) throw_undefined(value.as_undefined());
       if (!value.is_integer()) {
-        throw_python(std::string("TypeError: %") + spec.type + " format: a real number is required, not " + std::string(type_name(value)));
+        throw_python(std::string("TypeError: %") + spec.type +
+                     " format: a real number is required, not " + std::string(type_name(value)));
       }
       return append_integer(runtime_, out_, value.as_int(), spec);
     }
@@ -252,9 +277,11 @@ void PercentFormatter::convert() {
     case 'g':
     case 'G':
       if (value.is_undefined()) throw_undefined(value.as_undefined());
-      if (!value.is_number()) throw_python("TypeError: must be real number, not " + std::string(type_name(value)));
+      if (!value.is_number())
+        throw_python("TypeError: must be real number, not " + std::string(type_name(value)));
       return append_float(runtime_, out_, value.as_real(), spec);
-    default: throw_python(std::string("ValueError: unsupported format character '") + spec.type + "'");
+    default:
+      throw_python(std::string("ValueError: unsupported format character '") + spec.type + "'");
   }
 }
 
@@ -307,10 +334,13 @@ Value BraceFormatter::first_part(std::string_view name) {
   const bool numbered = name.find_first_not_of("0123456789") == std::string_view::npos;
   if (numbered) {
     size_t index = next_;
-    if (name.empty()) ++next_;
-    else std::from_chars(name.data(), name.data() + name.size(), index);
+    if (name.empty())
+      ++next_;
+    else
+      std::from_chars(name.data(), name.data() + name.size(), index);
     if (index >= args_.positional.size()) {
-      throw_python("IndexError: Replacement index " + std::to_string(index) + " out of range for positional args tuple");
+      throw_python("IndexError: Replacement index " + std::to_string(index) +
+                   " out of range for positional args tuple");
     }
     return args_.positional[index];
   }
@@ -331,7 +361,8 @@ Value BraceFormatter::field(std::string_view name) {
       continue;
     }
     const size_t close = name.find(']', i);
-    if (name[i] != '[' || close == std::string_view::npos) throw_python("ValueError: Missing ']' in format string");
+    if (name[i] != '[' || close == std::string_view::npos)
+      throw_python("ValueError: Missing ']' in format string");
     const std::string_view key = name.substr(i + 1, close - i - 1);
     int64_t index = 0;
     const auto parsed = std::from_chars(key.data(), key.data() + key.size(), index);
@@ -344,7 +375,8 @@ Value BraceFormatter::field(std::string_view name) {
 
 void BraceFormatter::replace(std::string& out, std::string_view text, int depth) {
   const size_t colon = text.find(':');
-  const std::string_view spec_source = colon == std::string_view::npos ? "" : text.substr(colon + 1);
+  const std::string_view spec_source =
+      colon == std::string_view::npos ? "" : text.substr(colon + 1);
   std::string_view name = text.substr(0, colon);
   char conversion = '\0';
   if (name.size() >= 2 && name[name.size() - 2] == '!') {
@@ -395,18 +427,22 @@ Spec parse_brace_spec(std::string_view text) {
   return spec;
 }
 
-void BraceFormatter::format_value(std::string& out, const Value& value, std::string_view spec_text) {
+void BraceFormatter::format_value(std::string& out, const Value& value,
+                                  std::string_view spec_text) {
   if (spec_text.empty()) return append_str(runtime_, out, value);
   const Spec spec = parse_brace_spec(spec_text);
-  const bool wants_float = spec.type != '\0' && std::string_view("eEfFgG%").find(spec.type) != std::string_view::npos;
+  const bool wants_float =
+      spec.type != '\0' && std::string_view("eEfFgG%").find(spec.type) != std::string_view::npos;
   const bool wants_text = spec.type == 's' || spec.type == '\0';
   if (value.is(Kind::kFloat) && (wants_float || spec.type == '\0' || spec.type == 'n')) {
     return append_float(runtime_, out, value.as_real(), spec);
   }
   if (value.is_integer() && wants_float) return append_float(runtime_, out, value.as_real(), spec);
-  if (value.is_integer() && spec.type != 's') return append_integer(runtime_, out, value.as_int(), spec);
+  if (value.is_integer() && spec.type != 's')
+    return append_integer(runtime_, out, value.as_int(), spec);
   if (value.is_string() && wants_text) return append_text(runtime_, out, value.as_string(), spec);
-  throw_python("ValueError: Unknown format code for object of type '" + std::string(type_name(value)) + "'");
+  throw_python("ValueError: Unknown format code for object of type '" +
+               std::string(type_name(value)) + "'");
 }
 
 }  // namespace
@@ -416,7 +452,8 @@ Value percent_format(Runtime& runtime, const Value& format, const Value& argumen
 }
 
 Value brace_format(Runtime& runtime, const Value& format, const Args& args) {
-  return runtime.text(BraceFormatter(runtime, format, args).run(format.as_string(), 0), format.is_safe());
+  return runtime.text(BraceFormatter(runtime, format, args).run(format.as_string(), 0),
+                      format.is_safe());
 }
 
 namespace {
@@ -424,7 +461,9 @@ namespace {
 bool drop_underscores(std::string& text) {
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] != '_') continue;
-    const auto is_digit = [&](size_t at) { return at < text.size() && std::isalnum(static_cast<unsigned char>(text[at])); };
+    const auto is_digit = [&](size_t at) {
+      return at < text.size() && std::isalnum(static_cast<unsigned char>(text[at]));
+    };
     if (i == 0 || !is_digit(i - 1) || !is_digit(i + 1)) return false;
   }
   std::erase(text, '_');
@@ -435,7 +474,8 @@ bool drop_underscores(std::string& text) {
 bool parse_python_int(std::string_view source, int64_t base, int64_t& out) {
   std::string text(strip_left(strip_right(source)));
   if (!drop_underscores(text) || text.empty()) return false;
-  if (base != 0 && (base < 2 || base > 36)) throw_python("ValueError: int() base must be >= 2 and <= 36, or 0");
+  if (base != 0 && (base < 2 || base > 36))
+    throw_python("ValueError: int() base must be >= 2 and <= 36, or 0");
   const bool negative = text[0] == '-';
   size_t begin = text[0] == '-' || text[0] == '+' ? 1 : 0;
   if (begin + 1 < text.size() && text[begin] == '0') {
@@ -448,7 +488,8 @@ bool parse_python_int(std::string_view source, int64_t base, int64_t& out) {
   }
   if (base == 0) base = 10;
   uint64_t magnitude = 0;
-  const auto result = std::from_chars(text.data() + begin, text.data() + text.size(), magnitude, static_cast<int>(base));
+  const auto result = std::from_chars(text.data() + begin, text.data() + text.size(), magnitude,
+                                      static_cast<int>(base));
   if (begin >= text.size() || result.ptr != text.data() + text.size()) return false;
   if (result.ec != std::errc() || magnitude > static_cast<uint64_t>(INT64_MAX) + negative) {
     throw_python("OverflowError: an integer does not fit 64 bits");
@@ -462,7 +503,8 @@ bool parse_python_float(std::string_view source, double& out) {
   if (!drop_underscores(text) || text.empty()) return false;
   // strtod also reads hexadecimal and "nan(…)", which Python does not.
   const std::string lower = to_lower(text);
-  const std::string_view word = std::string_view(lower).substr(lower[0] == '-' || lower[0] == '+' ? 1 : 0);
+  const std::string_view word =
+      std::string_view(lower).substr(lower[0] == '-' || lower[0] == '+' ? 1 : 0);
   const bool special = word == "inf" || word == "infinity" || word == "nan";
   if (!special && word.find_first_not_of("0123456789.e+-") != std::string_view::npos) return false;
   char* end = nullptr;

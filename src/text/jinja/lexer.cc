@@ -1,5 +1,5 @@
-// The lexer follows jinja2/lexer.py rule by rule: outside of tags it looks for the next "{{", "{%" or "{#";
-// inside, a tag ends at its end mark only where all brackets are closed.
+// The lexer follows jinja2/lexer.py rule by rule: outside of tags it looks for the next "{{", "{%"
+// or "{#"; inside, a tag ends at its end mark only where all brackets are closed.
 #include "text/jinja/lexer.h"
 
 #include <algorithm>
@@ -7,14 +7,16 @@
 #include <cstdlib>
 
 #include "base/utf8.h"
+#include "text/jinja/code_points.h"
 #include "text/jinja/error.h"
-#include "text/jinja/unicode.h"
 
 namespace octavo::text::jinja {
 
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 struct Operator {
   std::string_view text;
@@ -22,15 +24,15 @@ struct Operator {
 };
 // Longer ones first.
 constexpr Operator kOperators[] = {
-    {"//", TokenType::kFloorDiv}, {"**", TokenType::kPow},          {"==", TokenType::kEqual},
-    {"!=", TokenType::kNotEqual}, {">=", TokenType::kGreaterEqual}, {"<=", TokenType::kLessEqual},
-    {"+", TokenType::kAdd},       {"-", TokenType::kSub},           {"*", TokenType::kMul},
-    {"/", TokenType::kDiv},       {"%", TokenType::kMod},           {"~", TokenType::kTilde},
-    {"[", TokenType::kLeftBracket}, {"]", TokenType::kRightBracket}, {"(", TokenType::kLeftParen},
-    {")", TokenType::kRightParen},  {"{", TokenType::kLeftBrace},    {"}", TokenType::kRightBrace},
-    {">", TokenType::kGreater},   {"<", TokenType::kLess},          {"=", TokenType::kAssign},
-    {".", TokenType::kDot},       {":", TokenType::kColon},         {"|", TokenType::kPipe},
-    {",", TokenType::kComma},     {";", TokenType::kSemicolon},
+    {"//", TokenType::kFloorDiv},   {"**", TokenType::kPow},          {"==", TokenType::kEqual},
+    {"!=", TokenType::kNotEqual},   {">=", TokenType::kGreaterEqual}, {"<=", TokenType::kLessEqual},
+    {"+", TokenType::kAdd},         {"-", TokenType::kSub},           {"*", TokenType::kMul},
+    {"/", TokenType::kDiv},         {"%", TokenType::kMod},           {"~", TokenType::kTilde},
+    {"[", TokenType::kLeftBracket}, {"]", TokenType::kRightBracket},  {"(", TokenType::kLeftParen},
+    {")", TokenType::kRightParen},  {"{", TokenType::kLeftBrace},     {"}", TokenType::kRightBrace},
+    {">", TokenType::kGreater},     {"<", TokenType::kLess},          {"=", TokenType::kAssign},
+    {".", TokenType::kDot},         {":", TokenType::kColon},         {"|", TokenType::kPipe},
+    {",", TokenType::kComma},       {";", TokenType::kSemicolon},
 };
 
 class Lexer {
@@ -134,7 +136,9 @@ void Lexer::lex_data() {
 
 // {% raw %} … {% endraw %}, at a "{%" whose sign is read. `rest`: what follows the sign.
 bool Lexer::lex_raw(std::string_view rest) {
-  const auto offset = [&](std::string_view part) { return static_cast<size_t>(part.data() - source_.data()); };
+  const auto offset = [&](std::string_view part) {
+    return static_cast<size_t>(part.data() - source_.data());
+  };
   std::string_view word = strip_left(rest);
   if (!word.starts_with("raw")) return false;
   word = strip_left(word.substr(3));
@@ -147,9 +151,11 @@ bool Lexer::lex_raw(std::string_view rest) {
     return false;
   }
   advance(body - pos_);
-  for (size_t tag = source_.find("{%", pos_); tag != std::string_view::npos; tag = source_.find("{%", tag + 1)) {
+  for (size_t tag = source_.find("{%", pos_); tag != std::string_view::npos;
+       tag = source_.find("{%", tag + 1)) {
     size_t p = tag + 2;
-    const char sign = p < source_.size() && (source_[p] == '-' || source_[p] == '+') ? source_[p++] : '\0';
+    const char sign =
+        p < source_.size() && (source_[p] == '-' || source_[p] == '+') ? source_[p++] : '\0';
     p = after_space(p);
     if (!source_.substr(p).starts_with("endraw")) continue;
     p = after_space(p + 6);
@@ -233,7 +239,8 @@ void Lexer::balance(char c) {
   if (c != ')' && c != ']' && c != '}') return;
   if (open_brackets_.empty()) throw_syntax(line_, std::string("unexpected '") + c + "'");
   if (open_brackets_.back() != c) {
-    throw_syntax(line_, std::string("unexpected '") + c + "', expected '" + open_brackets_.back() + "'");
+    throw_syntax(line_,
+                 std::string("unexpected '") + c + "', expected '" + open_brackets_.back() + "'");
   }
   open_brackets_.pop_back();
 }
@@ -263,7 +270,8 @@ bool Lexer::lex_number() {
   size_t end = digits(pos_, 10);
   size_t float_end = 0;
   size_t p = end;
-  if (p + 1 < source_.size() && source_[p] == '.' && is_digit(source_[p + 1])) float_end = p = digits(p + 1, 10);
+  if (p + 1 < source_.size() && source_[p] == '.' && is_digit(source_[p + 1]))
+    float_end = p = digits(p + 1, 10);
   if (p < source_.size() && (source_[p] | 0x20) == 'e') {
     size_t e = p + 1;
     if (e < source_.size() && (source_[e] == '+' || source_[e] == '-')) ++e;
@@ -347,12 +355,13 @@ std::string_view Lexer::unescape(std::string_view body) {
         return std::from_chars(begin, begin + width, code, 16).ptr == begin + width;
       };
       uint32_t code = 0;
-      if (!hex(i + 1, code) || code > 0x10FFFF) throw_syntax(line_, "truncated or invalid \\" + std::string(1, c) + " escape");
+      if (!hex(i + 1, code) || code > 0x10FFFF)
+        throw_syntax(line_, "truncated or invalid \\" + std::string(1, c) + " escape");
       i += width;
       // UTF-8 has no lone surrogates; a pair is the character that it stands for.
       uint32_t low = 0;
-      if (code >= 0xD800 && code < 0xDC00 && body.substr(i + 1).starts_with("\\u") && hex(i + 3, low) &&
-          low >= 0xDC00 && low < 0xE000) {
+      if (code >= 0xD800 && code < 0xDC00 && body.substr(i + 1).starts_with("\\u") &&
+          hex(i + 3, low) && low >= 0xDC00 && low < 0xE000) {
         code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
         i += 6;
       }
@@ -379,14 +388,22 @@ std::string_view Lexer::unescape(std::string_view body) {
 
 std::string describe(const Token& token) {
   switch (token.type) {
-    case TokenType::kEnd: return "end of template";
-    case TokenType::kText: return "template data";
-    case TokenType::kBlockBegin: return "begin of statement block";
-    case TokenType::kBlockEnd: return "end of statement block";
-    case TokenType::kVariableBegin: return "begin of print statement";
-    case TokenType::kVariableEnd: return "end of print statement";
-    case TokenType::kString: return "string '" + std::string(token.text.substr(0, 40)) + "'";
-    default: return "'" + std::string(token.text.substr(0, 40)) + "'";
+    case TokenType::kEnd:
+      return "end of template";
+    case TokenType::kText:
+      return "template data";
+    case TokenType::kBlockBegin:
+      return "begin of statement block";
+    case TokenType::kBlockEnd:
+      return "end of statement block";
+    case TokenType::kVariableBegin:
+      return "begin of print statement";
+    case TokenType::kVariableEnd:
+      return "end of print statement";
+    case TokenType::kString:
+      return "string '" + std::string(token.text.substr(0, 40)) + "'";
+    default:
+      return "'" + std::string(token.text.substr(0, 40)) + "'";
   }
 }
 
@@ -405,6 +422,8 @@ std::string normalize_source(std::string_view source) {
   return out;
 }
 
-std::vector<Token> tokenize(std::string_view source, Arena& arena) { return Lexer(source, arena).run(); }
+std::vector<Token> tokenize(std::string_view source, Arena& arena) {
+  return Lexer(source, arena).run();
+}
 
 }  // namespace octavo::text::jinja

@@ -1,4 +1,5 @@
-// Lexer: Jinja source to tokens, with the whitespace rules of trim_blocks, lstrip_blocks and the signs - and
+// Lexer: Jinja source to tokens, with the whitespace rules of trim_blocks, lstrip_blocks and the
+// signs - and
 // + in tags already applied. Called by the parser, once per template.
 #pragma once
 
@@ -13,12 +14,40 @@ namespace octavo::text::jinja {
 
 enum class TokenType : uint8_t {
   kText,  // template data
-  kBlockBegin, kBlockEnd, kVariableBegin, kVariableEnd,
-  kName, kString, kInteger, kFloat,
-  kAdd, kSub, kMul, kDiv, kFloorDiv, kMod, kPow, kTilde,
-  kLeftBracket, kRightBracket, kLeftParen, kRightParen, kLeftBrace, kRightBrace,
-  kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual,
-  kAssign, kDot, kColon, kPipe, kComma, kSemicolon,
+  kBlockBegin,
+  kBlockEnd,
+  kVariableBegin,
+  kVariableEnd,
+  kName,
+  kString,
+  kInteger,
+  kFloat,
+  kAdd,
+  kSub,
+  kMul,
+  kDiv,
+  kFloorDiv,
+  kMod,
+  kPow,
+  kTilde,
+  kLeftBracket,
+  kRightBracket,
+  kLeftParen,
+  kRightParen,
+  kLeftBrace,
+  kRightBrace,
+  kEqual,
+  kNotEqual,
+  kLess,
+  kLessEqual,
+  kGreater,
+  kGreaterEqual,
+  kAssign,
+  kDot,
+  kColon,
+  kPipe,
+  kComma,
+  kSemicolon,
   kEnd,
 };
 
@@ -36,8 +65,8 @@ std::string describe(const Token& token);
 // Line ends become "\n", and one at the very end is dropped, as Jinja reads a source.
 std::string normalize_source(std::string_view source);
 
-// The tokens of a normalized, valid UTF-8 source, ending in kEnd. They point into `source` and `arena`.
-// Throws TemplateError kSyntax.
+// The tokens of a normalized, valid UTF-8 source, ending in kEnd. They point into `source` and
+// `arena`. Throws TemplateError kSyntax.
 std::vector<Token> tokenize(std::string_view source, Arena& arena);
 
 }  // namespace octavo::text::jinja

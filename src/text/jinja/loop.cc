@@ -30,7 +30,8 @@ Value loop_cycle(Runtime&, const Value& self, const Args& args) {
 Value loop_changed(Runtime& runtime, const Value& self, const Args& args) {
   Loop& loop = self.as_loop();
   const Value now = runtime.tuple({args.positional.begin(), args.positional.end()});
-  if (!loop.changed_on.is_missing() && equal(runtime, loop.changed_on, now)) return Value::boolean(false);
+  if (!loop.changed_on.is_missing() && equal(runtime, loop.changed_on, now))
+    return Value::boolean(false);
   loop.changed_on = now;
   return Value::boolean(true);
 }
@@ -71,8 +72,10 @@ Value Loop::attribute(Runtime& runtime, std::string_view name) {
   if (name == "revindex0") return integer(length(runtime) - index0 - 1);
   if (name == "depth") return integer(depth0 + 1);
   if (name == "depth0") return integer(depth0);
-  if (name == "previtem") return index0 == 0 ? runtime.undefined_hint("there is no previous item") : before;
-  if (name == "nextitem") return peek(runtime) ? ahead : runtime.undefined_hint("there is no next item");
+  if (name == "previtem")
+    return index0 == 0 ? runtime.undefined_hint("there is no previous item") : before;
+  if (name == "nextitem")
+    return peek(runtime) ? ahead : runtime.undefined_hint("there is no next item");
   if (name == "cycle") return runtime.function("cycle", loop_cycle, Value::loop(this));
   if (name == "changed") return runtime.function("changed", loop_changed, Value::loop(this));
   return {};

@@ -1,4 +1,5 @@
-// Loop: the `loop` variable of a running {% for %}. Made by the evaluator; its attributes are read by templates.
+// Loop: the `loop` variable of a running {% for %}. Made by the evaluator; its attributes are read
+// by templates.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,8 @@ class Frame;
 struct Loop {
   Cursor cursor;
   const ast::For* statement;
-  Frame* outer;     // the variables around the loop, for loop(…) of a recursive one
-  int64_t depth0;   // how many recursive loops are around it
+  Frame* outer;    // the variables around the loop, for loop(…) of a recursive one
+  int64_t depth0;  // how many recursive loops are around it
   int64_t index0 = -1;
   int64_t size = -1;  // once known
   Value before{}, current{};

@@ -1,3 +1,4 @@
+// Types, truth, equality, order, hashes and arithmetic, as Python defines them.
 #include "text/jinja/operators.h"
 
 #include <algorithm>
@@ -5,48 +6,76 @@
 #include <functional>
 
 #include "text/jinja/builtins.h"
-#include "text/jinja/evaluator.h"
-#include "text/jinja/loop.h"
+#include "text/jinja/code_points.h"
 #include "text/jinja/printing.h"
-#include "text/jinja/unicode.h"
 
 namespace octavo::text::jinja {
 
 std::string_view type_name(const Value& value) {
   switch (value.kind()) {
     case Kind::kMissing:
-    case Kind::kUndefined: return "Undefined";
-    case Kind::kNone: return "NoneType";
-    case Kind::kBool: return "bool";
-    case Kind::kInt: return "int";
-    case Kind::kFloat: return "float";
-    case Kind::kString: return value.is_safe() ? "Markup" : "str";
-    case Kind::kList: return "list";
-    case Kind::kTuple: return "tuple";
-    case Kind::kDict: return "dict";
+    case Kind::kUndefined:
+      return "Undefined";
+    case Kind::kNone:
+      return "NoneType";
+    case Kind::kBool:
+      return "bool";
+    case Kind::kInt:
+      return "int";
+    case Kind::kFloat:
+      return "float";
+    case Kind::kString:
+      return value.is_safe() ? "Markup" : "str";
+    case Kind::kList:
+      return "list";
+    case Kind::kTuple:
+      return "tuple";
+    case Kind::kDict:
+      return "dict";
     case Kind::kDictView:
       switch (value.as_dict_view().part) {
-        case DictView::Part::kKeys: return "dict_keys";
-        case DictView::Part::kValues: return "dict_values";
-        case DictView::Part::kItems: return "dict_items";
+        case DictView::Part::kKeys:
+          return "dict_keys";
+        case DictView::Part::kValues:
+          return "dict_values";
+        case DictView::Part::kItems:
+          return "dict_items";
       }
       return "dict_keys";
-    case Kind::kRange: return "range";
-    case Kind::kIterator: return value.as_iterator().name;
-    case Kind::kNamespace: return "Namespace";
-    case Kind::kFunction: return value.as_function().self.is_missing() ? "function" : "builtin_function_or_method";
-    case Kind::kMacro: return "Macro";
-    case Kind::kLoop: return "LoopContext";
+    case Kind::kRange:
+      return "range";
+    case Kind::kIterator:
+      return value.as_iterator().name;
+    case Kind::kNamespace:
+      return "Namespace";
+    case Kind::kFunction:
+      return value.as_function().self.is_missing() ? "function" : "builtin_function_or_method";
+    case Kind::kMacro:
+      return "Macro";
+    case Kind::kLoop:
+      return "LoopContext";
   }
   return "object";
 }
+
+namespace {
+// The name in messages of undefined members: types that are not built in come with their module.
+std::string qualified_type_name(const Value& value) {
+  const std::string name(type_name(value));
+  if (value.is_string() && value.is_safe()) return "markupsafe." + name;
+  if (value.is(Kind::kNamespace)) return "jinja2.utils." + name;
+  if (value.is(Kind::kMacro) || value.is(Kind::kLoop)) return "jinja2.runtime." + name;
+  return name;
+}
+}  // namespace
 
 void throw_undefined(const Undefined& u) {
   std::string message(u.hint);
   if (message.empty() && u.object.is_missing()) {
     message = "'" + std::string(u.name.as_string()) + "' is undefined";
   } else if (message.empty()) {
-    const std::string owner = u.object.is_none() ? "None" : std::string(type_name(u.object)) + " object";
+    const std::string owner =
+        u.object.is_none() ? "None" : qualified_type_name(u.object) + " object";
     if (u.name.is_string()) {
       message = "'" + owner + "' has no attribute '" + std::string(u.name.as_string()) + "'";
     } else {
@@ -58,25 +87,25 @@ void throw_undefined(const Undefined& u) {
                       std::move(message)};
 }
 
+void throw_overflow() {
+  throw_python("OverflowError: an integer does not fit 64 bits");
+}
+
 namespace {
 
-void require_defined(const Value& value) {
-  if (value.is_undefined()) throw_undefined(value.as_undefined());
-}
-
 [[noreturn]] void throw_unsupported(std::string_view op, const Value& a, const Value& b) {
-  throw_python("TypeError: unsupported operand type(s) for " + std::string(op) + ": '" + std::string(type_name(a)) +
-               "' and '" + std::string(type_name(b)) + "'");
+  throw_python("TypeError: unsupported operand type(s) for " + std::string(op) + ": '" +
+               std::string(type_name(a)) + "' and '" + std::string(type_name(b)) + "'");
 }
-
-[[noreturn]] void throw_overflow() { throw_python("OverflowError: an integer does not fit 64 bits"); }
 
 // Exact order of two numbers: -1, 0, 1, or 2 where one is not a number.
 int order_numbers(const Value& a, const Value& b) {
-  if (a.is_integer() && b.is_integer()) return a.as_int() < b.as_int() ? -1 : a.as_int() > b.as_int();
+  if (a.is_integer() && b.is_integer())
+    return a.as_int() < b.as_int() ? -1 : a.as_int() > b.as_int();
   // A long double of 64 bits of precision holds every int64 and every double.
   const auto wide = [](const Value& v) {
-    return v.is_integer() ? static_cast<long double>(v.as_int()) : static_cast<long double>(v.as_real());
+    return v.is_integer() ? static_cast<long double>(v.as_int())
+                          : static_cast<long double>(v.as_real());
   };
   const long double x = wide(a), y = wide(b);
   if (std::isnan(x) || std::isnan(y)) return 2;
@@ -119,7 +148,8 @@ bool view_contains(Runtime& runtime, const DictView& view, const Value& item) {
   for (const Dict::Entry& entry : view.dict->entries()) {
     if (view.part == DictView::Part::kValues) {
       if (equal(runtime, entry.value, item)) return true;
-    } else if (item.is(Kind::kTuple) && item.items().size() == 2 && equal(runtime, entry.key, item.items()[0]) &&
+    } else if (item.is(Kind::kTuple) && item.items().size() == 2 &&
+               equal(runtime, entry.key, item.items()[0]) &&
                equal(runtime, entry.value, item.items()[1])) {
       return true;
     }
@@ -133,17 +163,26 @@ bool truthy(const Value& value) {
   switch (value.kind()) {
     case Kind::kMissing:
     case Kind::kUndefined:
-    case Kind::kNone: return false;
+    case Kind::kNone:
+      return false;
     case Kind::kBool:
-    case Kind::kInt: return value.as_int() != 0;
-    case Kind::kFloat: return value.as_real() != 0;
-    case Kind::kString: return !value.as_string().empty();
+    case Kind::kInt:
+      return value.as_int() != 0;
+    case Kind::kFloat:
+      return value.as_real() != 0;
+    case Kind::kString:
+      return !value.as_string().empty();
     case Kind::kList:
-    case Kind::kTuple: return !value.items().empty();
-    case Kind::kDict: return !value.as_dict().entries().empty();
-    case Kind::kDictView: return !value.as_dict_view().dict->entries().empty();
-    case Kind::kRange: return value.as_range().size() != 0;
-    default: return true;
+    case Kind::kTuple:
+      return !value.items().empty();
+    case Kind::kDict:
+      return !value.as_dict().entries().empty();
+    case Kind::kDictView:
+      return !value.as_dict_view().dict->entries().empty();
+    case Kind::kRange:
+      return value.as_range().size() != 0;
+    default:
+      return true;
   }
 }
 
@@ -151,13 +190,18 @@ bool same_object(const Value& a, const Value& b) {
   if (a.kind() != b.kind()) return false;
   switch (a.kind()) {
     case Kind::kMissing:
-    case Kind::kNone: return true;
+    case Kind::kNone:
+      return true;
     case Kind::kBool:
-    case Kind::kInt: return a.as_int() == b.as_int();
-    case Kind::kFloat: return a.as_real() == b.as_real();
+    case Kind::kInt:
+      return a.as_int() == b.as_int();
+    case Kind::kFloat:
+      return a.as_real() == b.as_real();
     // CPython shares equal constants; which strings are one object is not defined.
-    case Kind::kString: return a.as_string() == b.as_string();
-    default: return a.identity() == b.identity();
+    case Kind::kString:
+      return a.as_string() == b.as_string();
+    default:
+      return a.identity() == b.identity();
   }
 }
 
@@ -167,21 +211,26 @@ bool equal(Runtime& runtime, const Value& a, const Value& b) {
   if (a.kind() != b.kind()) return false;
   switch (a.kind()) {
     case Kind::kNone:
-    case Kind::kUndefined: return true;
+    case Kind::kUndefined:
+      return true;
     case Kind::kString:
       if (a.as_string().size() != b.as_string().size()) return false;
       runtime.charge_bytes(a.as_string().size());
       return a.as_string() == b.as_string();
     case Kind::kList:
-    case Kind::kTuple: return equal_items(runtime, a.items(), b.items());
-    case Kind::kDict: return equal_dicts(runtime, a.as_dict(), b.as_dict());
-    case Kind::kDictView: return equal_views(runtime, a.as_dict_view(), b.as_dict_view());
+    case Kind::kTuple:
+      return equal_items(runtime, a.items(), b.items());
+    case Kind::kDict:
+      return equal_dicts(runtime, a.as_dict(), b.as_dict());
+    case Kind::kDictView:
+      return equal_views(runtime, a.as_dict_view(), b.as_dict_view());
     case Kind::kRange: {
       const Range &x = a.as_range(), &y = b.as_range();
       if (x.size() != y.size()) return false;
       return x.size() == 0 || (x.start == y.start && (x.size() == 1 || x.step == y.step));
     }
-    default: return a.identity() == b.identity();
+    default:
+      return a.identity() == b.identity();
   }
 }
 
@@ -199,25 +248,37 @@ bool less(Runtime& runtime, const Value& a, const Value& b, std::string_view ope
     const DepthGuard guard(runtime);
     const size_t n = std::min(a.items().size(), b.items().size());
     for (size_t i = 0; i < n; ++i) {
-      if (!equal(runtime, a.items()[i], b.items()[i])) return less(runtime, a.items()[i], b.items()[i], operator_name);
+      if (!equal(runtime, a.items()[i], b.items()[i]))
+        return less(runtime, a.items()[i], b.items()[i], operator_name);
     }
     return a.items().size() < b.items().size();
   }
-  throw_python("TypeError: '" + std::string(operator_name) + "' not supported between instances of '" +
-               std::string(type_name(a)) + "' and '" + std::string(type_name(b)) + "'");
+  throw_python("TypeError: '" + std::string(operator_name) +
+               "' not supported between instances of '" + std::string(type_name(a)) + "' and '" +
+               std::string(type_name(b)) + "'");
 }
 
 bool compare(Runtime& runtime, CompareOp op, const Value& a, const Value& b) {
   const auto is_nan = [](const Value& v) { return v.is(Kind::kFloat) && std::isnan(v.as_real()); };
+  const bool is_order = op >= CompareOp::kLess && op <= CompareOp::kGreaterEqual;
+  if (is_order) require_defined(a);
   switch (op) {
-    case CompareOp::kEqual: return equal(runtime, a, b);
-    case CompareOp::kNotEqual: return !equal(runtime, a, b);
-    case CompareOp::kLess: return less(runtime, a, b, "<");
-    case CompareOp::kGreater: return less(runtime, b, a, ">");
-    case CompareOp::kLessEqual: return !less(runtime, b, a, "<=") && !is_nan(a) && !is_nan(b);
-    case CompareOp::kGreaterEqual: return !less(runtime, a, b, ">=") && !is_nan(a) && !is_nan(b);
-    case CompareOp::kIn: return contains(runtime, b, a);
-    case CompareOp::kNotIn: return !contains(runtime, b, a);
+    case CompareOp::kEqual:
+      return equal(runtime, a, b);
+    case CompareOp::kNotEqual:
+      return !equal(runtime, a, b);
+    case CompareOp::kLess:
+      return less(runtime, a, b, "<");
+    case CompareOp::kGreater:
+      return less(runtime, b, a, ">");
+    case CompareOp::kLessEqual:
+      return !less(runtime, b, a, "<=") && !is_nan(a) && !is_nan(b);
+    case CompareOp::kGreaterEqual:
+      return !less(runtime, a, b, ">=") && !is_nan(a) && !is_nan(b);
+    case CompareOp::kIn:
+      return contains(runtime, b, a);
+    case CompareOp::kNotIn:
+      return !contains(runtime, b, a);
   }
   return false;
 }
@@ -226,13 +287,16 @@ bool contains(Runtime& runtime, const Value& container, const Value& item) {
   switch (container.kind()) {
     case Kind::kString: {
       if (!item.is_string()) {
-        throw_python("TypeError: 'in <string>' requires string as left operand, not " + std::string(type_name(item)));
+        throw_python("TypeError: 'in <string>' requires string as left operand, not " +
+                     std::string(type_name(item)));
       }
       runtime.charge_bytes(container.as_string().size());
       return find_text(container.as_string(), item.as_string()) != std::string_view::npos;
     }
-    case Kind::kDict: return container.as_dict().find(runtime, item) != nullptr;
-    case Kind::kDictView: return view_contains(runtime, container.as_dict_view(), item);
+    case Kind::kDict:
+      return container.as_dict().find(runtime, item) != nullptr;
+    case Kind::kDictView:
+      return view_contains(runtime, container.as_dict_view(), item);
     case Kind::kUndefined:
     case Kind::kList:
     case Kind::kTuple:
@@ -245,7 +309,8 @@ bool contains(Runtime& runtime, const Value& container, const Value& item) {
       return false;
     }
     default:
-      throw_python("TypeError: argument of type '" + std::string(type_name(container)) + "' is not iterable");
+      throw_python("TypeError: argument of type '" + std::string(type_name(container)) +
+                   "' is not iterable");
   }
 }
 
@@ -256,14 +321,18 @@ uint64_t hash_value(Runtime& runtime, const Value& value) {
     return h ^ (h >> 29);
   };
   switch (value.kind()) {
-    case Kind::kNone: return mix(1);
-    case Kind::kUndefined: return mix(2);
+    case Kind::kNone:
+      return mix(1);
+    case Kind::kUndefined:
+      return mix(2);
     case Kind::kBool:
-    case Kind::kInt: return mix(static_cast<uint64_t>(value.as_int()));
+    case Kind::kInt:
+      return mix(static_cast<uint64_t>(value.as_int()));
     case Kind::kFloat: {
       // Equal numbers hash alike, whatever their type.
       const double d = value.as_real();
-      if (std::abs(d) < 9.2e18 && d == std::floor(d)) return mix(static_cast<uint64_t>(static_cast<int64_t>(d)));
+      if (std::abs(d) < 9.2e18 && d == std::floor(d))
+        return mix(static_cast<uint64_t>(static_cast<int64_t>(d)));
       return mix(std::hash<double>()(d));
     }
     case Kind::kString:
@@ -278,8 +347,10 @@ uint64_t hash_value(Runtime& runtime, const Value& value) {
     }
     case Kind::kList:
     case Kind::kDict:
-    case Kind::kDictView: throw_python("TypeError: unhashable type: '" + std::string(type_name(value)) + "'");
-    default: return mix(reinterpret_cast<uintptr_t>(value.identity()));
+    case Kind::kDictView:
+      throw_python("TypeError: unhashable type: '" + std::string(type_name(value)) + "'");
+    default:
+      return mix(reinterpret_cast<uintptr_t>(value.identity()));
   }
 }
 
@@ -343,7 +414,8 @@ Value divide_floats(BinaryOp op, double a, double b) {
 }
 
 Value arithmetic(BinaryOp op, const Value& a, const Value& b) {
-  const bool is_division = op == BinaryOp::kDivide || op == BinaryOp::kFloorDivide || op == BinaryOp::kModulo;
+  const bool is_division =
+      op == BinaryOp::kDivide || op == BinaryOp::kFloorDivide || op == BinaryOp::kModulo;
   if (is_division && b.as_real() == 0) throw_python("ZeroDivisionError: division by zero");
   if (op == BinaryOp::kPower) return power(a, b);
   if (op == BinaryOp::kDivide) return Value::real(a.as_real() / b.as_real());
@@ -351,19 +423,30 @@ Value arithmetic(BinaryOp op, const Value& a, const Value& b) {
     int64_t result = 0;
     bool overflow = false;
     switch (op) {
-      case BinaryOp::kAdd: overflow = __builtin_add_overflow(a.as_int(), b.as_int(), &result); break;
-      case BinaryOp::kSubtract: overflow = __builtin_sub_overflow(a.as_int(), b.as_int(), &result); break;
-      case BinaryOp::kMultiply: overflow = __builtin_mul_overflow(a.as_int(), b.as_int(), &result); break;
-      default: return divide_integers(op, a.as_int(), b.as_int());
+      case BinaryOp::kAdd:
+        overflow = __builtin_add_overflow(a.as_int(), b.as_int(), &result);
+        break;
+      case BinaryOp::kSubtract:
+        overflow = __builtin_sub_overflow(a.as_int(), b.as_int(), &result);
+        break;
+      case BinaryOp::kMultiply:
+        overflow = __builtin_mul_overflow(a.as_int(), b.as_int(), &result);
+        break;
+      default:
+        return divide_integers(op, a.as_int(), b.as_int());
     }
     if (overflow) throw_overflow();
     return Value::integer(result);
   }
   switch (op) {
-    case BinaryOp::kAdd: return Value::real(a.as_real() + b.as_real());
-    case BinaryOp::kSubtract: return Value::real(a.as_real() - b.as_real());
-    case BinaryOp::kMultiply: return Value::real(a.as_real() * b.as_real());
-    default: return divide_floats(op, a.as_real(), b.as_real());
+    case BinaryOp::kAdd:
+      return Value::real(a.as_real() + b.as_real());
+    case BinaryOp::kSubtract:
+      return Value::real(a.as_real() - b.as_real());
+    case BinaryOp::kMultiply:
+      return Value::real(a.as_real() * b.as_real());
+    default:
+      return divide_floats(op, a.as_real(), b.as_real());
   }
 }
 
@@ -380,7 +463,8 @@ Value add(Runtime& runtime, const Value& a, const Value& b) {
   }
   if (a.is_string() || a.is_sequence()) {
     const std::string name = a.is_string() ? "str" : std::string(type_name(a));
-    throw_python("TypeError: can only concatenate " + name + " (not \"" + std::string(type_name(b)) + "\") to " + name);
+    throw_python("TypeError: can only concatenate " + name + " (not \"" +
+                 std::string(type_name(b)) + "\") to " + name);
   }
   throw_unsupported("+", a, b);
 }
@@ -396,7 +480,8 @@ Value repeat(Runtime& runtime, const Value& unit, int64_t times) {
     const auto size = static_cast<int64_t>(unit.items().size());
     if (times > runtime.limits.max_steps / size) throw_limit("a list is too long");
     runtime.charge(times * size);
-    for (int64_t i = 0; i < times; ++i) items.insert(items.end(), unit.items().begin(), unit.items().end());
+    for (int64_t i = 0; i < times; ++i)
+      items.insert(items.end(), unit.items().begin(), unit.items().end());
   }
   return unit.is(Kind::kList) ? runtime.list(items) : runtime.tuple(items);
 }
@@ -419,7 +504,8 @@ Value binary(Runtime& runtime, BinaryOp op, const Value& a, const Value& b) {
     if ((b.is_string() || b.is_sequence()) && a.is_integer()) return repeat(runtime, b, a.as_int());
     if (a.is_string() || a.is_sequence() || b.is_string() || b.is_sequence()) {
       const Value& other = a.is_string() || a.is_sequence() ? b : a;
-      throw_python("TypeError: can't multiply sequence by non-int of type '" + std::string(type_name(other)) + "'");
+      throw_python("TypeError: can't multiply sequence by non-int of type '" +
+                   std::string(type_name(other)) + "'");
     }
   }
   throw_unsupported(symbol_of(op), a, b);
@@ -428,7 +514,9 @@ Value binary(Runtime& runtime, BinaryOp op, const Value& a, const Value& b) {
 Value negate(const Value& value) {
   require_defined(value);
   if (value.is(Kind::kFloat)) return Value::real(-value.as_real());
-  if (!value.is_integer()) throw_python("TypeError: bad operand type for unary -: '" + std::string(type_name(value)) + "'");
+  if (!value.is_integer())
+    throw_python("TypeError: bad operand type for unary -: '" + std::string(type_name(value)) +
+                 "'");
   int64_t result;
   if (__builtin_sub_overflow(int64_t{0}, value.as_int(), &result)) throw_overflow();
   return Value::integer(result);
@@ -437,212 +525,10 @@ Value negate(const Value& value) {
 Value positive(const Value& value) {
   require_defined(value);
   if (value.is(Kind::kFloat)) return value;
-  if (!value.is_integer()) throw_python("TypeError: bad operand type for unary +: '" + std::string(type_name(value)) + "'");
+  if (!value.is_integer())
+    throw_python("TypeError: bad operand type for unary +: '" + std::string(type_name(value)) +
+                 "'");
   return Value::integer(value.as_int());
-}
-
-// ---- Length and subscription
-
-std::optional<int64_t> length_if_any(Runtime& runtime, const Value& value) {
-  switch (value.kind()) {
-    case Kind::kUndefined: return 0;
-    case Kind::kString: runtime.charge_bytes(value.as_string().size()); return count_code_points(value.as_string());
-    case Kind::kList:
-    case Kind::kTuple: return static_cast<int64_t>(value.items().size());
-    case Kind::kDict: return static_cast<int64_t>(value.as_dict().entries().size());
-    case Kind::kDictView: return static_cast<int64_t>(value.as_dict_view().dict->entries().size());
-    case Kind::kRange: return value.as_range().size();
-    case Kind::kLoop: return value.as_loop().length(runtime);
-    default: return std::nullopt;
-  }
-}
-
-int64_t length(Runtime& runtime, const Value& value) {
-  if (const auto n = length_if_any(runtime, value)) return *n;
-  throw_python("TypeError: object of type '" + std::string(type_name(value)) + "' has no len()");
-}
-
-namespace {
-
-struct SliceBounds {
-  int64_t start, step, count;
-};
-
-// PySlice_AdjustIndices.
-SliceBounds slice_bounds(const Value& start, const Value& stop, const Value& step, int64_t length) {
-  const auto index = [](const Value& v) {
-    if (!v.is_integer()) throw_python("TypeError: slice indices must be integers or None or have an __index__ method");
-    return v.as_int();
-  };
-  const int64_t stride = step.is_none() ? 1 : std::max(index(step), -INT64_MAX);
-  if (stride == 0) throw_python("ValueError: slice step cannot be zero");
-  const auto clamp = [&](const Value& v, int64_t otherwise) {
-    if (v.is_none()) return otherwise;
-    int64_t i = index(v);
-    if (i < 0) i = i < -length ? -1 : i + length;
-    if (i < 0) return stride < 0 ? int64_t{-1} : int64_t{0};
-    return i >= length ? (stride < 0 ? length - 1 : length) : i;
-  };
-  const int64_t from = clamp(start, stride < 0 ? length - 1 : 0);
-  const int64_t to = clamp(stop, stride < 0 ? -1 : length);
-  int64_t count = 0;
-  if (stride > 0 && from < to) count = (to - from - 1) / stride + 1;
-  if (stride < 0 && to < from) count = (from - to - 1) / -stride + 1;
-  return {from, stride, count};
-}
-
-Value slice_string(Runtime& runtime, const Value& text, const SliceBounds& bounds) {
-  const std::string_view bytes = text.as_string();
-  runtime.charge_bytes(bytes.size());
-  if (bounds.step == 1) {
-    const size_t begin = byte_offset(bytes, bounds.start);
-    const size_t size = byte_offset(bytes.substr(begin), bounds.count);
-    return Value::string(bytes.substr(begin, size), text.is_safe());
-  }
-  std::vector<std::string_view> points;
-  for (size_t i = 0; i < bytes.size();) {
-    const size_t size = byte_offset(bytes.substr(i), 1);
-    points.push_back(bytes.substr(i, size));
-    i += size;
-  }
-  runtime.charge(static_cast<int64_t>(points.size()));
-  std::string out;
-  for (int64_t i = 0; i < bounds.count; ++i) out.append(points[bounds.start + i * bounds.step]);
-  return runtime.text(out, text.is_safe());
-}
-
-// object[key] of Python; kMissing where it raises LookupError or TypeError.
-Value item_or_missing(Runtime& runtime, const Value& object, const Value& key) {
-  const auto in_range = [&](int64_t size) -> int64_t {
-    if (!key.is_integer()) return -1;
-    const int64_t i = key.as_int() < 0 ? key.as_int() + size : key.as_int();
-    return i < size ? i : -1;
-  };
-  switch (object.kind()) {
-    case Kind::kDict: {
-      if (key.is_string()) {
-        const Value* found = object.as_dict().find(runtime, key.as_string());
-        return found == nullptr ? Value() : *found;
-      }
-      if (key.is_sequence() || key.is(Kind::kDict) || key.is(Kind::kDictView)) {
-        if (!key.is(Kind::kTuple)) return {};
-      }
-      const Value* found = object.as_dict().find(runtime, key);
-      return found == nullptr ? Value() : *found;
-    }
-    case Kind::kList:
-    case Kind::kTuple: {
-      const int64_t i = in_range(static_cast<int64_t>(object.items().size()));
-      return i < 0 ? Value() : object.items()[i];
-    }
-    case Kind::kRange: {
-      const int64_t i = in_range(object.as_range().size());
-      return i < 0 ? Value() : Value::integer(object.as_range().at(i));
-    }
-    case Kind::kString: {
-      if (!key.is_integer()) return {};
-      const std::string_view text = object.as_string();
-      runtime.charge_bytes(text.size());
-      const int64_t i = in_range(count_code_points(text));
-      if (i < 0) return {};
-      const size_t begin = byte_offset(text, i);
-      return Value::string(text.substr(begin, byte_offset(text.substr(begin), 1)), object.is_safe());
-    }
-    default: return {};
-  }
-}
-
-// getattr(object, name) through the sandbox; kMissing where there is no such attribute.
-Value attribute_or_missing(Runtime& runtime, const Value& object, std::string_view name) {
-  if (name.starts_with("__") && name.ends_with("__") && name.size() > 4) {
-    return runtime.unsafe_attribute(object, name);
-  }
-  switch (object.kind()) {
-    case Kind::kNamespace: {
-      const Value* found = object.as_namespace().find(runtime, name);
-      return found == nullptr ? Value() : *found;
-    }
-    case Kind::kLoop: return object.as_loop().attribute(runtime, name);
-    case Kind::kMacro: return name == "name" ? Value::string(object.as_macro().definition->name) : Value();
-    case Kind::kTuple:
-      if (object.as_sequence().is_group && name == "grouper") return object.items()[0];
-      if (object.as_sequence().is_group && name == "list") return object.items()[1];
-      break;
-    case Kind::kRange:
-      if (name == "start") return Value::integer(object.as_range().start);
-      if (name == "stop") return Value::integer(object.as_range().stop);
-      if (name == "step") return Value::integer(object.as_range().step);
-      break;
-    default: break;
-  }
-  if (is_mutating_method(object, name)) return runtime.unsafe_attribute(object, name);
-  const NativeFunction method = find_method(object, name);
-  return method == nullptr ? Value() : runtime.function(name, method, object);
-}
-
-}  // namespace
-
-Value slice(Runtime& runtime, const Value& object, const Value& start, const Value& stop, const Value& step) {
-  require_defined(object);
-  switch (object.kind()) {
-    case Kind::kString: {
-      runtime.charge_bytes(object.as_string().size());
-      return slice_string(runtime, object, slice_bounds(start, stop, step, count_code_points(object.as_string())));
-    }
-    case Kind::kList:
-    case Kind::kTuple: {
-      const SliceBounds bounds = slice_bounds(start, stop, step, static_cast<int64_t>(object.items().size()));
-      std::vector<Value> items;
-      for (int64_t i = 0; i < bounds.count; ++i) items.push_back(object.items()[bounds.start + i * bounds.step]);
-      runtime.charge(bounds.count / 4);
-      return object.is(Kind::kList) ? runtime.list(items) : runtime.tuple(items);
-    }
-    case Kind::kRange: {
-      const Range& range = object.as_range();
-      const SliceBounds bounds = slice_bounds(start, stop, step, range.size());
-      const int64_t first = range.at(bounds.start);
-      int64_t stride = 1;
-      if (__builtin_mul_overflow(range.step, bounds.step, &stride)) throw_overflow();
-      return Value::range(runtime.arena.make<Range>(first, first + bounds.count * stride, stride));
-    }
-    case Kind::kDict: throw_python("TypeError: unhashable type: 'slice'");
-    default: throw_python("TypeError: '" + std::string(type_name(object)) + "' object is not subscriptable");
-  }
-}
-
-Value get_item(Runtime& runtime, const Value& object, const Value& key) {
-  require_defined(object);
-  Value found = item_or_missing(runtime, object, key);
-  if (found.is_missing() && key.is_string()) found = attribute_or_missing(runtime, object, key.as_string());
-  return found.is_missing() ? runtime.undefined_member(object, key) : found;
-}
-
-Value get_attribute(Runtime& runtime, const Value& object, std::string_view name) {
-  require_defined(object);
-  Value found = attribute_or_missing(runtime, object, name);
-  if (found.is_missing() && object.is(Kind::kDict)) {
-    if (const Value* item = object.as_dict().find(runtime, name)) found = *item;
-  }
-  return found.is_missing() ? runtime.undefined_member(object, Value::string(name)) : found;
-}
-
-Value escape(Runtime& runtime, const Value& value) {
-  if (value.is_string() && value.is_safe()) return value;
-  const std::string_view text = to_str(runtime, value).as_string();
-  if (text.find_first_of("&<>'\"") == std::string_view::npos) return Value::string(text, true);
-  std::string out;
-  runtime.charge_bytes(text.size());
-  for (const char c : text) {
-    switch (c) {
-      case '&': out.append("&amp;"); break;
-      case '<': out.append("&lt;"); break;
-      case '>': out.append("&gt;"); break;
-      case '\'': out.append("&#39;"); break;
-      case '"': out.append("&#34;"); break;
-      default: out.push_back(c);
-    }
-  }
-  return runtime.text(out, true);
 }
 
 }  // namespace octavo::text::jinja

@@ -1,5 +1,6 @@
-// Python's operators on Values: truth, equality, order, arithmetic, membership, length, subscription.
-// What Python refuses throws TemplateError kPython; undefined operands throw kUndefined.
+// Python's operators on Values: truth, equality, order, arithmetic, membership, length,
+// subscription. What Python refuses throws TemplateError kPython; undefined operands throw
+// kUndefined.
 #pragma once
 
 #include <optional>
@@ -11,13 +12,35 @@
 
 namespace octavo::text::jinja {
 
-enum class BinaryOp : uint8_t { kAdd, kSubtract, kMultiply, kDivide, kFloorDivide, kModulo, kPower };
-enum class CompareOp : uint8_t { kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual, kIn, kNotIn };
+enum class BinaryOp : uint8_t {
+  kAdd,
+  kSubtract,
+  kMultiply,
+  kDivide,
+  kFloorDivide,
+  kModulo,
+  kPower
+};
+enum class CompareOp : uint8_t {
+  kEqual,
+  kNotEqual,
+  kLess,
+  kLessEqual,
+  kGreater,
+  kGreaterEqual,
+  kIn,
+  kNotIn
+};
 
 // type(value).__name__
 std::string_view type_name(const Value& value);
 // UndefinedError, or SecurityError for an attribute that the sandbox hides.
 [[noreturn]] void throw_undefined(const Undefined& undefined);
+inline void require_defined(const Value& value) {
+  if (value.is_undefined()) throw_undefined(value.as_undefined());
+}
+// OverflowError: Python's integers are unbounded, ours are not.
+[[noreturn]] void throw_overflow();
 
 bool truthy(const Value& value);
 bool equal(Runtime& runtime, const Value& a, const Value& b);

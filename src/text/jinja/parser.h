@@ -16,7 +16,8 @@ namespace octavo::text::jinja {
 struct Template {
   static constexpr size_t kMaxArenaBytes = 256 << 20;
 
-  explicit Template(std::string normalized) : source(std::move(normalized)), arena(kMaxArenaBytes) {}
+  explicit Template(std::string normalized)
+      : source(std::move(normalized)), arena(kMaxArenaBytes) {}
 
   const std::string source;  // the tree points into it
   Arena arena;

@@ -7,10 +7,10 @@
 #include "base/json_writer.h"
 #include "base/utf8.h"
 #include "text/jinja/ast.h"
+#include "text/jinja/code_points.h"
 #include "text/jinja/evaluator.h"
 #include "text/jinja/loop.h"
 #include "text/jinja/operators.h"
-#include "text/jinja/unicode.h"
 
 namespace octavo::text::jinja {
 
@@ -18,7 +18,8 @@ std::string float_repr(double d) {
   if (std::isnan(d)) return "nan";
   if (std::isinf(d)) return d < 0 ? "-inf" : "inf";
   char buffer[64];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, d, std::chars_format::scientific).ptr;
+  const auto end =
+      std::to_chars(buffer, buffer + sizeof buffer, d, std::chars_format::scientific).ptr;
   const std::string_view text(buffer, end - buffer);
   const size_t e = text.find('e');
   const int exponent = std::atoi(std::string(text.substr(e + 1)).c_str());
@@ -35,7 +36,8 @@ namespace {
 void append_hex(std::string& out, std::string_view prefix, uint32_t code, int digits) {
   static constexpr char kHex[] = "0123456789abcdef";
   out.append(prefix);
-  for (int shift = 4 * (digits - 1); shift >= 0; shift -= 4) out.push_back(kHex[(code >> shift) & 15]);
+  for (int shift = 4 * (digits - 1); shift >= 0; shift -= 4)
+    out.push_back(kHex[(code >> shift) & 15]);
 }
 
 bool is_printable(char32_t c) {
@@ -110,12 +112,18 @@ void append_view(Runtime& runtime, std::string& out, const Value& view) {
 void append_repr(Runtime& runtime, std::string& out, const Value& value) {
   runtime.charge(1);
   switch (value.kind()) {
-    case Kind::kMissing: return;
-    case Kind::kUndefined: return runtime.append(out, "Undefined");
-    case Kind::kNone: return runtime.append(out, "None");
-    case Kind::kBool: return runtime.append(out, value.as_int() ? "True" : "False");
-    case Kind::kInt: return runtime.append(out, std::to_string(value.as_int()));
-    case Kind::kFloat: return runtime.append(out, float_repr(value.as_real()));
+    case Kind::kMissing:
+      return;
+    case Kind::kUndefined:
+      return runtime.append(out, "Undefined");
+    case Kind::kNone:
+      return runtime.append(out, "None");
+    case Kind::kBool:
+      return runtime.append(out, value.as_int() ? "True" : "False");
+    case Kind::kInt:
+      return runtime.append(out, std::to_string(value.as_int()));
+    case Kind::kFloat:
+      return runtime.append(out, float_repr(value.as_real()));
     case Kind::kString:
       if (value.is_safe()) runtime.append(out, "Markup(");
       append_string_repr(runtime, out, value.as_string());
@@ -129,14 +137,18 @@ void append_repr(Runtime& runtime, std::string& out, const Value& value) {
       runtime.append(out, "(");
       append_items(runtime, out, value.items());
       return runtime.append(out, value.items().size() == 1 ? ",)" : ")");
-    case Kind::kDict: return append_dict(runtime, out, value.as_dict());
-    case Kind::kDictView: return append_view(runtime, out, value);
+    case Kind::kDict:
+      return append_dict(runtime, out, value.as_dict());
+    case Kind::kDictView:
+      return append_view(runtime, out, value);
     case Kind::kRange: {
       const Range& r = value.as_range();
       const std::string step = r.step == 1 ? "" : ", " + std::to_string(r.step);
-      return runtime.append(out, "range(" + std::to_string(r.start) + ", " + std::to_string(r.stop) + step + ")");
+      return runtime.append(
+          out, "range(" + std::to_string(r.start) + ", " + std::to_string(r.stop) + step + ")");
     }
-    case Kind::kIterator: return runtime.append(out, "<" + std::string(type_name(value)) + " object>");
+    case Kind::kIterator:
+      return runtime.append(out, "<" + std::string(type_name(value)) + " object>");
     case Kind::kNamespace:
       runtime.append(out, "<Namespace ");
       append_dict(runtime, out, value.as_namespace());
@@ -144,12 +156,16 @@ void append_repr(Runtime& runtime, std::string& out, const Value& value) {
     case Kind::kFunction: {
       const Function& f = value.as_function();
       if (f.self.is_missing()) return runtime.append(out, "<function " + std::string(f.name) + ">");
-      return runtime.append(out, "<built-in method " + std::string(f.name) + " of " + std::string(type_name(f.self)) + " object>");
+      return runtime.append(out, "<built-in method " + std::string(f.name) + " of " +
+                                     std::string(type_name(f.self)) + " object>");
     }
-    case Kind::kMacro: return runtime.append(out, "<Macro '" + std::string(value.as_macro().definition->name) + "'>");
+    case Kind::kMacro:
+      return runtime.append(out,
+                            "<Macro '" + std::string(value.as_macro().definition->name) + "'>");
     case Kind::kLoop: {
       Loop& loop = value.as_loop();
-      return runtime.append(out, "<LoopContext " + std::to_string(loop.index0 + 1) + "/" + std::to_string(loop.length(runtime)) + ">");
+      return runtime.append(out, "<LoopContext " + std::to_string(loop.index0 + 1) + "/" +
+                                     std::to_string(loop.length(runtime)) + ">");
     }
   }
 }
@@ -208,7 +224,9 @@ class JsonPrinter {
   }
   void print_string(std::string_view text);
   void print_float(double d) {
-    append(std::isnan(d) ? "NaN" : std::isinf(d) ? (d < 0 ? "-Infinity" : "Infinity") : float_repr(d));
+    append(std::isnan(d)   ? "NaN"
+           : std::isinf(d) ? (d < 0 ? "-Infinity" : "Infinity")
+                           : float_repr(d));
   }
   void print_dict(const Dict& dict);
   void print_key(const Value& key);
@@ -241,22 +259,28 @@ void JsonPrinter::print_string(std::string_view text) {
 
 void JsonPrinter::print_key(const Value& key) {
   switch (key.kind()) {
-    case Kind::kString: return print_string(key.as_string());
-    case Kind::kNone: return append("\"null\"");
-    case Kind::kBool: return append(key.as_int() ? "\"true\"" : "\"false\"");
+    case Kind::kString:
+      return print_string(key.as_string());
+    case Kind::kNone:
+      return append("\"null\"");
+    case Kind::kBool:
+      return append(key.as_int() ? "\"true\"" : "\"false\"");
     case Kind::kInt:
-    case Kind::kFloat: append("\""), print(key); return append("\"");
+    case Kind::kFloat:
+      append("\""), print(key);
+      return append("\"");
     default:
-      throw_python("TypeError: keys must be str, int, float, bool or None, not " + std::string(type_name(key)));
+      throw_python("TypeError: keys must be str, int, float, bool or None, not " +
+                   std::string(type_name(key)));
   }
 }
 
 void JsonPrinter::print_dict(const Dict& dict) {
   std::vector<Dict::Entry> entries(dict.entries().begin(), dict.entries().end());
   if (style_.sort_keys) {
-    std::stable_sort(entries.begin(), entries.end(), [&](const Dict::Entry& a, const Dict::Entry& b) {
-      return less(runtime_, a.key, b.key);
-    });
+    std::stable_sort(
+        entries.begin(), entries.end(),
+        [&](const Dict::Entry& a, const Dict::Entry& b) { return less(runtime_, a.key, b.key); });
   }
   print_all("{}", entries.size(), [&](size_t i) {
     print_key(entries[i].key);
@@ -268,15 +292,24 @@ void JsonPrinter::print_dict(const Dict& dict) {
 void JsonPrinter::print(const Value& value) {
   runtime_.charge(1);
   switch (value.kind()) {
-    case Kind::kNone: return append("null");
-    case Kind::kBool: return append(value.as_int() ? "true" : "false");
-    case Kind::kInt: return append(std::to_string(value.as_int()));
-    case Kind::kFloat: return print_float(value.as_real());
-    case Kind::kString: return print_string(value.as_string());
+    case Kind::kNone:
+      return append("null");
+    case Kind::kBool:
+      return append(value.as_int() ? "true" : "false");
+    case Kind::kInt:
+      return append(std::to_string(value.as_int()));
+    case Kind::kFloat:
+      return print_float(value.as_real());
+    case Kind::kString:
+      return print_string(value.as_string());
     case Kind::kList:
-    case Kind::kTuple: return print_all("[]", value.items().size(), [&](size_t i) { print(value.items()[i]); });
-    case Kind::kDict: return print_dict(value.as_dict());
-    default: throw_python("TypeError: Object of type " + std::string(type_name(value)) + " is not JSON serializable");
+    case Kind::kTuple:
+      return print_all("[]", value.items().size(), [&](size_t i) { print(value.items()[i]); });
+    case Kind::kDict:
+      return print_dict(value.as_dict());
+    default:
+      throw_python("TypeError: Object of type " + std::string(type_name(value)) +
+                   " is not JSON serializable");
   }
 }
 

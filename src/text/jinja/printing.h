@@ -22,7 +22,7 @@ std::string float_repr(double d);
 struct JsonStyle {
   bool ensure_ascii = false;
   bool sort_keys = false;
-  bool pretty = false;         // each item on a line of its own, behind `indent` for each level
+  bool pretty = false;  // each item on a line of its own, behind `indent` for each level
   std::string indent;
   std::string item_separator = ", ";
   std::string key_separator = ": ";

@@ -1,5 +1,6 @@
-// Runtime: what one rendering owns besides its variables: the arena and the counters that bound its time,
-// recursion and output. Passed by reference to everything that computes. One thread, that of the rendering.
+// Runtime: what one rendering owns besides its variables: the arena and the counters that bound its
+// time, recursion and output. Passed by reference to everything that computes. One thread, that of
+// the rendering.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +17,9 @@ namespace octavo::text::jinja {
 
 // Bounds on untrusted templates and data; each is far above what a chat template needs.
 struct Limits {
-  int64_t max_steps = 10'000'000;         // evaluations, list items and units of 64 bytes looked at
-  int max_depth = 1000;                   // nested evaluations, about 1 KiB of stack each
-  size_t max_text_bytes = 16 << 20;       // of the output and of any one string
+  int64_t max_steps = 10'000'000;    // evaluations, list items and units of 64 bytes looked at
+  int max_depth = 1000;              // nested evaluations, about 1 KiB of stack each
+  size_t max_text_bytes = 16 << 20;  // of the output and of any one string
   size_t max_arena_bytes = 512 << 20;
 };
 
@@ -97,10 +98,10 @@ class Cursor {
 // All values of `source`, at most what the steps allow.
 std::vector<Value> collect(Runtime& runtime, const Value& source);
 
-// Fills out[i] with the argument of names[i], as Python binds a call; kMissing where not given. Throws
-// TypeError for too many, unknown, doubled, or fewer than `required` arguments.
-void bind(std::string_view function, const Args& args, std::initializer_list<std::string_view> names,
-          size_t required, Value* out);
+// Fills out[i] with the argument of names[i], as Python binds a call; kMissing where not given.
+// Throws TypeError for too many, unknown, doubled, or fewer than `required` arguments.
+void bind(std::string_view function, const Args& args,
+          std::initializer_list<std::string_view> names, size_t required, Value* out);
 // An argument that must be an integer.
 int64_t int_argument(const Value& value);
 // An argument that must be a string.

@@ -1,5 +1,5 @@
-// The filters on lists, dicts and whatever else can be iterated. As in Jinja2, map, select and their kin are
-// generators: they compute an item when it is asked for, once, and have no length.
+// The filters on lists, dicts and whatever else can be iterated. As in Jinja2, map, select and
+// their kin are generators: they compute an item when it is asked for, once, and have no length.
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -7,16 +7,20 @@
 #include <vector>
 
 #include "text/jinja/builtins.h"
+#include "text/jinja/code_points.h"
 #include "text/jinja/operators.h"
 #include "text/jinja/printing.h"
-#include "text/jinja/unicode.h"
 
 namespace octavo::text::jinja {
 
 namespace {
 
-bool given(const Value& value) { return !value.is_missing() && !value.is_none(); }
-bool flag(const Value& value) { return given(value) && truthy(value); }
+bool given(const Value& value) {
+  return !value.is_missing() && !value.is_none();
+}
+bool flag(const Value& value) {
+  return given(value) && truthy(value);
+}
 
 // ---- What an item is compared by
 
@@ -55,7 +59,8 @@ class Getter {
  private:
   static Value part(std::string_view name) {
     int64_t index = 0;
-    const bool digits = !name.empty() && name.find_first_not_of("0123456789") == std::string_view::npos;
+    const bool digits =
+        !name.empty() && name.find_first_not_of("0123456789") == std::string_view::npos;
     if (digits && parse_python_int(name, 10, index)) return Value::integer(index);
     return Value::string(name);
   }
@@ -66,7 +71,8 @@ class Getter {
 };
 
 // A list sorted as Python's sorted(): stable, and reverse keeps equal items in order.
-std::vector<Value> sorted(Runtime& runtime, const std::vector<Value>& items, const std::vector<Value>& keys, bool reverse) {
+std::vector<Value> sorted(Runtime& runtime, const std::vector<Value>& items,
+                          const std::vector<Value>& keys, bool reverse) {
   std::vector<size_t> order(items.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
@@ -78,7 +84,8 @@ std::vector<Value> sorted(Runtime& runtime, const std::vector<Value>& items, con
   return out;
 }
 
-std::vector<Value> keys_of(Runtime& runtime, const std::vector<Value>& items, const Getter& getter) {
+std::vector<Value> keys_of(Runtime& runtime, const std::vector<Value>& items,
+                           const Getter& getter) {
   std::vector<Value> keys;
   keys.reserve(items.size());
   for (const Value& item : items) keys.push_back(getter(runtime, item));
@@ -97,7 +104,8 @@ Args keep(Runtime& runtime, std::span<const Value> positional, std::span<const K
 using ComputeItems = std::vector<Value> (*)(Runtime&, const Value& input, const Args&);
 class Deferred : public Iterator {
  public:
-  Deferred(ComputeItems compute, const Value& input, const Args& args) : compute_(compute), input_(input), args_(args) {}
+  Deferred(ComputeItems compute, const Value& input, const Args& args)
+      : compute_(compute), input_(input), args_(args) {}
   bool next(Runtime& runtime, Value& out) override {
     if (!computed_) {
       computed_ = true;
@@ -119,7 +127,8 @@ class Deferred : public Iterator {
 
 template <ComputeItems compute>
 Value deferred(Runtime& runtime, const Value& input, const Args& args) {
-  return Value::iterator(runtime.arena.make<Deferred>(compute, input, keep(runtime, args.positional, args.keywords)));
+  return Value::iterator(
+      runtime.arena.make<Deferred>(compute, input, keep(runtime, args.positional, args.keywords)));
 }
 
 class MapItems : public Iterator {
@@ -141,12 +150,16 @@ class MapItems : public Iterator {
       Value attribute, fallback;
       std::string_view unexpected;
       for (const Keyword& keyword : args_.keywords) {
-        if (keyword.name == "attribute") attribute = keyword.value;
-        else if (keyword.name == "default") fallback = keyword.value;
-        else unexpected = keyword.name;
+        if (keyword.name == "attribute")
+          attribute = keyword.value;
+        else if (keyword.name == "default")
+          fallback = keyword.value;
+        else
+          unexpected = keyword.name;
       }
       if (attribute.is_missing()) throw_raised("map requires a filter argument");
-      if (!unexpected.empty()) throw_raised("Unexpected keyword argument '" + std::string(unexpected) + "'");
+      if (!unexpected.empty())
+        throw_raised("Unexpected keyword argument '" + std::string(unexpected) + "'");
       getter_ = Getter(runtime, attribute, false, fallback);
       return true;
     }
@@ -166,7 +179,8 @@ class MapItems : public Iterator {
 };
 
 Value filter_map(Runtime& runtime, const Value& input, const Args& args) {
-  return Value::iterator(runtime.arena.make<MapItems>(input, keep(runtime, args.positional, args.keywords)));
+  return Value::iterator(
+      runtime.arena.make<MapItems>(input, keep(runtime, args.positional, args.keywords)));
 }
 
 // select, reject, selectattr and rejectattr.
@@ -223,7 +237,8 @@ std::vector<Value> items_of_dict(Runtime& runtime, const Value& input, const Arg
   if (input.is_undefined()) return {};
   if (!input.is(Kind::kDict)) throw_python("TypeError: Can only get item pairs from a mapping.");
   std::vector<Value> out;
-  for (const Dict::Entry& entry : input.as_dict().entries()) out.push_back(runtime.tuple({entry.key, entry.value}));
+  for (const Dict::Entry& entry : input.as_dict().entries())
+    out.push_back(runtime.tuple({entry.key, entry.value}));
   return out;
 }
 
@@ -296,20 +311,24 @@ Value filter_first(Runtime& runtime, const Value& input, const Args& args) {
   bind("first", args, {}, 0, nullptr);
   Cursor cursor(runtime, input);
   Value item;
-  return cursor.next(runtime, item) ? item : runtime.undefined_hint("No first item, sequence was empty.");
+  return cursor.next(runtime, item) ? item
+                                    : runtime.undefined_hint("No first item, sequence was empty.");
 }
 
 Value filter_last(Runtime& runtime, const Value& input, const Args& args) {
   bind("last", args, {}, 0, nullptr);
-  const bool reversible = input.is_undefined() || input.is_string() || input.is_sequence() || input.is(Kind::kDict) ||
-                          input.is(Kind::kDictView) || input.is(Kind::kRange);
-  if (!reversible) throw_python("TypeError: '" + std::string(type_name(input)) + "' object is not reversible");
+  const bool reversible = input.is_undefined() || input.is_string() || input.is_sequence() ||
+                          input.is(Kind::kDict) || input.is(Kind::kDictView) ||
+                          input.is(Kind::kRange);
+  if (!reversible)
+    throw_python("TypeError: '" + std::string(type_name(input)) + "' object is not reversible");
   const std::vector<Value> items = collect(runtime, input);
   return items.empty() ? runtime.undefined_hint("No last item, sequence was empty.") : items.back();
 }
 
 Value filter_random(Runtime&, const Value&, const Args&) {
-  throw_python("NotImplementedError: the filter random is not supported, for equal prompts to render alike");
+  throw_python(
+      "NotImplementedError: the filter random is not supported, for equal prompts to render alike");
 }
 
 std::vector<Value> reversed_items(Runtime& runtime, const Value& input, const Args&) {
@@ -320,10 +339,11 @@ std::vector<Value> reversed_items(Runtime& runtime, const Value& input, const Ar
 
 Value filter_reverse(Runtime& runtime, const Value& input, const Args& args) {
   bind("reverse", args, {}, 0, nullptr);
-  if (input.is_string()) return slice(runtime, input, Value::none(), Value::none(), Value::integer(-1));
+  if (input.is_string())
+    return slice(runtime, input, Value::none(), Value::none(), Value::integer(-1));
   // A generator cannot be walked backwards: Jinja makes a list of it.
   if (input.is(Kind::kIterator)) return runtime.list(reversed_items(runtime, input, {}));
-  Cursor(runtime, input);
+  if (!find_test("iterable")(runtime, input, {})) throw_raised("argument must be iterable");
   return deferred<reversed_items>(runtime, input, {});
 }
 
@@ -357,9 +377,12 @@ Value filter_dictsort(Runtime& runtime, const Value& input, const Args& args) {
   Value a[3];
   bind("dictsort", args, {"case_sensitive", "by", "reverse"}, 0, a);
   const std::string_view by = a[1].is_missing() ? "key" : string_argument("dictsort", a[1]);
-  if (by != "key" && by != "value") throw_raised("You can only sort by either \"key\" or \"value\"");
+  if (by != "key" && by != "value")
+    throw_raised("You can only sort by either \"key\" or \"value\"");
   if (input.is_undefined()) throw_undefined(input.as_undefined());
-  if (!input.is(Kind::kDict)) throw_python("AttributeError: '" + std::string(type_name(input)) + "' object has no attribute 'items'");
+  if (!input.is(Kind::kDict))
+    throw_python("AttributeError: '" + std::string(type_name(input)) +
+                 "' object has no attribute 'items'");
   const std::vector<Value> items = items_of_dict(runtime, input, {});
   const Getter getter(runtime, Value::integer(by == "key" ? 0 : 1), !flag(a[0]));
   return runtime.list(sorted(runtime, items, keys_of(runtime, items, getter), flag(a[2])));
@@ -372,7 +395,8 @@ Value filter_extreme(Runtime& runtime, const Value& input, const Args& args) {
   const Getter getter(runtime, a[1], !flag(a[0]));
   Cursor cursor(runtime, input);
   Value best;
-  if (!cursor.next(runtime, best)) return runtime.undefined_hint("No aggregated item, sequence was empty.");
+  if (!cursor.next(runtime, best))
+    return runtime.undefined_hint("No aggregated item, sequence was empty.");
   Value best_key = getter(runtime, best);
   for (Value item; cursor.next(runtime, item);) {
     const Value key = getter(runtime, item);
@@ -388,9 +412,11 @@ Value filter_sum(Runtime& runtime, const Value& input, const Args& args) {
   bind("sum", args, {"attribute", "start"}, 0, a);
   const Getter getter(runtime, a[0]);
   Value total = a[1].is_missing() ? Value::integer(0) : a[1];
-  if (total.is_string()) throw_python("TypeError: sum() can't sum strings [use ''.join(seq) instead]");
+  if (total.is_string())
+    throw_python("TypeError: sum() can't sum strings [use ''.join(seq) instead]");
   Cursor cursor(runtime, input);
-  for (Value item; cursor.next(runtime, item);) total = binary(runtime, BinaryOp::kAdd, total, getter(runtime, item));
+  for (Value item; cursor.next(runtime, item);)
+    total = binary(runtime, BinaryOp::kAdd, total, getter(runtime, item));
   return total;
 }
 
@@ -416,13 +442,15 @@ Value filter_groupby(Runtime& runtime, const Value& input, const Args& args) {
   const Getter getter(runtime, a[0], !case_sensitive, a[1]);
   const Getter shown(runtime, a[0], false, a[1]);
   const std::vector<Value> unsorted = collect(runtime, input);
-  const std::vector<Value> items = sorted(runtime, unsorted, keys_of(runtime, unsorted, getter), false);
+  const std::vector<Value> items =
+      sorted(runtime, unsorted, keys_of(runtime, unsorted, getter), false);
   std::vector<Value> out;
   for (size_t begin = 0; begin < items.size();) {
     const Value key = getter(runtime, items[begin]);
     size_t end = begin + 1;
     while (end < items.size() && equal(runtime, getter(runtime, items[end]), key)) ++end;
-    const Value group = runtime.list({items.begin() + static_cast<ptrdiff_t>(begin), items.begin() + static_cast<ptrdiff_t>(end)});
+    const Value group = runtime.list({items.begin() + static_cast<ptrdiff_t>(begin),
+                                      items.begin() + static_cast<ptrdiff_t>(end)});
     const std::vector<Value> pair{shown(runtime, items[begin]), group};
     out.push_back(Value::tuple(runtime.arena.make<Sequence>(runtime.arena.copy(pair), true)));
     begin = end;

@@ -6,21 +6,26 @@
 
 #include "base/utf8.h"
 #include "text/jinja/builtins.h"
+#include "text/jinja/code_points.h"
 #include "text/jinja/operators.h"
 #include "text/jinja/printing.h"
-#include "text/jinja/unicode.h"
 
 namespace octavo::text::jinja {
 
 namespace {
 
-std::string_view text_of(const Value& self) { return self.as_string(); }
-bool given(const Value& value) { return !value.is_missing() && !value.is_none(); }
+std::string_view text_of(const Value& self) {
+  return self.as_string();
+}
+bool given(const Value& value) {
+  return !value.is_missing() && !value.is_none();
+}
 
 // ---- Trimming
 
 // Drops characters of `chars` (spaces, if none) from the ends asked for.
-Value strip(Runtime& runtime, std::string_view name, const Value& self, const Args& args, bool left, bool right) {
+Value strip(Runtime& runtime, std::string_view name, const Value& self, const Args& args, bool left,
+            bool right) {
   Value chars[1];
   bind(name, args, {"chars"}, 0, chars);
   std::string_view text = text_of(self);
@@ -49,9 +54,15 @@ Value strip(Runtime& runtime, std::string_view name, const Value& self, const Ar
   return Value::string(text, self.is_safe());
 }
 
-Value str_strip(Runtime& r, const Value& self, const Args& args) { return strip(r, "strip", self, args, true, true); }
-Value str_lstrip(Runtime& r, const Value& self, const Args& args) { return strip(r, "lstrip", self, args, true, false); }
-Value str_rstrip(Runtime& r, const Value& self, const Args& args) { return strip(r, "rstrip", self, args, false, true); }
+Value str_strip(Runtime& r, const Value& self, const Args& args) {
+  return strip(r, "strip", self, args, true, true);
+}
+Value str_lstrip(Runtime& r, const Value& self, const Args& args) {
+  return strip(r, "lstrip", self, args, true, false);
+}
+Value str_rstrip(Runtime& r, const Value& self, const Args& args) {
+  return strip(r, "rstrip", self, args, false, true);
+}
 
 Value str_removeprefix(Runtime&, const Value& self, const Args& args) {
   Value prefix[1];
@@ -81,8 +92,10 @@ Value list_of(Runtime& runtime, const std::vector<std::string_view>& parts, bool
   return runtime.list(items);
 }
 
-// Runs of spaces separate, and none at the ends. At most `limit` separations, from the end if `from_right`.
-std::vector<std::string_view> split_spaces(Runtime& runtime, std::string_view text, int64_t limit, bool from_right) {
+// Runs of spaces separate, and none at the ends. At most `limit` separations, from the end if
+// `from_right`.
+std::vector<std::string_view> split_spaces(Runtime& runtime, std::string_view text, int64_t limit,
+                                           bool from_right) {
   std::vector<std::string_view> parts;
   const auto space_at = [&](size_t i) { return is_space(decode_utf8(text, i).code_point); };
   text = from_right ? strip_right(text) : strip_left(text);
@@ -113,13 +126,15 @@ std::vector<std::string_view> split_spaces(Runtime& runtime, std::string_view te
   return parts;
 }
 
-Value split(Runtime& runtime, std::string_view name, const Value& self, const Args& args, bool from_right) {
+Value split(Runtime& runtime, std::string_view name, const Value& self, const Args& args,
+            bool from_right) {
   Value a[2];
   bind(name, args, {"sep", "maxsplit"}, 0, a);
   std::string_view text = text_of(self);
   runtime.charge_bytes(text.size());
   const int64_t limit = a[1].is_missing() ? -1 : int_argument(a[1]);
-  if (!given(a[0])) return list_of(runtime, split_spaces(runtime, text, limit, from_right), self.is_safe());
+  if (!given(a[0]))
+    return list_of(runtime, split_spaces(runtime, text, limit, from_right), self.is_safe());
   const std::string_view separator = string_argument(name, a[0]);
   if (separator.empty()) throw_python("ValueError: empty separator");
   std::vector<std::string_view> parts;
@@ -136,8 +151,12 @@ Value split(Runtime& runtime, std::string_view name, const Value& self, const Ar
   return list_of(runtime, parts, self.is_safe());
 }
 
-Value str_split(Runtime& r, const Value& self, const Args& args) { return split(r, "split", self, args, false); }
-Value str_rsplit(Runtime& r, const Value& self, const Args& args) { return split(r, "rsplit", self, args, true); }
+Value str_split(Runtime& r, const Value& self, const Args& args) {
+  return split(r, "split", self, args, false);
+}
+Value str_rsplit(Runtime& r, const Value& self, const Args& args) {
+  return split(r, "rsplit", self, args, true);
+}
 
 Value str_splitlines(Runtime& runtime, const Value& self, const Args& args) {
   Value a[1];
@@ -152,7 +171,8 @@ Value str_splitlines(Runtime& runtime, const Value& self, const Args& args) {
     const char32_t c = d.code_point;
     const size_t at = i;
     i += d.length;
-    const bool is_end = (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029;
+    const bool is_end = (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 ||
+                        c == 0x2028 || c == 0x2029;
     if (!is_end) continue;
     if (c == '\r' && i < text.size() && text[i] == '\n') ++i;
     lines.push_back(text.substr(start, (keep_ends ? i : at) - start));
@@ -162,7 +182,8 @@ Value str_splitlines(Runtime& runtime, const Value& self, const Args& args) {
   return list_of(runtime, lines, self.is_safe());
 }
 
-Value partition(Runtime& runtime, std::string_view name, const Value& self, const Args& args, bool from_right) {
+Value partition(Runtime& runtime, std::string_view name, const Value& self, const Args& args,
+                bool from_right) {
   Value a[1];
   bind(name, args, {"sep"}, 1, a);
   const std::string_view separator = string_argument(name, a[0]);
@@ -175,11 +196,16 @@ Value partition(Runtime& runtime, std::string_view name, const Value& self, cons
     if (from_right) return runtime.tuple({part(""), part(""), part(text)});
     return runtime.tuple({part(text), part(""), part("")});
   }
-  return runtime.tuple({part(text.substr(0, at)), part(separator), part(text.substr(at + separator.size()))});
+  return runtime.tuple(
+      {part(text.substr(0, at)), part(separator), part(text.substr(at + separator.size()))});
 }
 
-Value str_partition(Runtime& r, const Value& self, const Args& args) { return partition(r, "partition", self, args, false); }
-Value str_rpartition(Runtime& r, const Value& self, const Args& args) { return partition(r, "rpartition", self, args, true); }
+Value str_partition(Runtime& r, const Value& self, const Args& args) {
+  return partition(r, "partition", self, args, false);
+}
+Value str_rpartition(Runtime& r, const Value& self, const Args& args) {
+  return partition(r, "rpartition", self, args, true);
+}
 
 // ---- Searching
 
@@ -217,8 +243,10 @@ Value str_search(Runtime& runtime, const Value& self, const Args& args) {
   size_t at = std::string_view::npos;
   constexpr bool kFromRight = kind == Search::kRfind || kind == Search::kRindex;
   if (in.valid) at = kFromRight ? find_last_text(in.text, needle) : find_text(in.text, needle);
-  if (at != std::string_view::npos) return Value::integer(in.start + count_code_points(in.text.substr(0, at)));
-  if (kind == Search::kIndex || kind == Search::kRindex) throw_python("ValueError: substring not found");
+  if (at != std::string_view::npos)
+    return Value::integer(in.start + count_code_points(in.text.substr(0, at)));
+  if (kind == Search::kIndex || kind == Search::kRindex)
+    throw_python("ValueError: substring not found");
   return Value::integer(-1);
 }
 
@@ -230,7 +258,9 @@ Value str_count(Runtime& runtime, const Value& self, const Args& args) {
   if (!in.valid) return Value::integer(0);
   if (needle.empty()) return Value::integer(count_code_points(in.text) + 1);
   int64_t n = 0;
-  for (size_t at = 0; (at = find_text(in.text, needle, at)) != std::string_view::npos; at += needle.size()) ++n;
+  for (size_t at = 0; (at = find_text(in.text, needle, at)) != std::string_view::npos;
+       at += needle.size())
+    ++n;
   return Value::integer(n);
 }
 
@@ -242,7 +272,8 @@ Value str_affix(Runtime& runtime, const Value& self, const Args& args) {
   const Window in = window(runtime, self, a[1], a[2]);
   const auto matches = [&](const Value& affix) {
     if (!affix.is_string()) {
-      throw_python("TypeError: " + std::string(kName) + " first arg must be str or a tuple of str, not " +
+      throw_python("TypeError: " + std::string(kName) +
+                   " first arg must be str or a tuple of str, not " +
                    std::string(type_name(affix)));
     }
     if (!in.valid) return false;
@@ -264,9 +295,12 @@ Value str_change_case(Runtime& runtime, const Value& self, const Args& args) {
 }
 
 bool is_digit(char32_t c) {
-  return is_decimal(c) || c == 0xB2 || c == 0xB3 || c == 0xB9 || (c >= 0x2070 && c <= 0x2089) || (c >= 0x2460 && c <= 0x2468);
+  return is_decimal(c) || c == 0xB2 || c == 0xB3 || c == 0xB9 || (c >= 0x2070 && c <= 0x2089) ||
+         (c >= 0x2460 && c <= 0x2468);
 }
-bool is_ascii_point(char32_t c) { return c < 0x80; }
+bool is_ascii_point(char32_t c) {
+  return c < 0x80;
+}
 
 // True if all characters, and at least one, are of the class.
 template <bool (*in_class)(char32_t), bool kIfEmpty = false>
@@ -339,7 +373,8 @@ Value str_replace(Runtime& runtime, const Value& self, const Args& args) {
       done += size;
     }
   } else {
-    for (size_t at; left != 0 && (at = find_text(text, old, done)) != std::string_view::npos; --left) {
+    for (size_t at; left != 0 && (at = find_text(text, old, done)) != std::string_view::npos;
+         --left) {
       runtime.append(out, text.substr(done, at - done));
       runtime.append(out, with);
       done = at + old.size();
@@ -358,7 +393,8 @@ Value str_join(Runtime& runtime, const Value& self, const Args& args) {
   int64_t i = 0;
   for (Value item; cursor.next(runtime, item); ++i) {
     if (!item.is_string()) {
-      throw_python("TypeError: sequence item " + std::to_string(i) + ": expected str instance, " + std::string(type_name(item)) + " found");
+      throw_python("TypeError: sequence item " + std::to_string(i) + ": expected str instance, " +
+                   std::string(type_name(item)) + " found");
     }
     if (i > 0) runtime.append(out, text_of(self));
     runtime.append(out, self.is_safe() ? escape(runtime, item).as_string() : item.as_string());
@@ -373,7 +409,8 @@ Value str_justify(Runtime& runtime, const Value& self, const Args& args) {
   Value a[2];
   bind("justify", args, {"width", "fillchar"}, 1, a);
   const std::string_view fill = a[1].is_missing() ? " " : string_argument("justify", a[1]);
-  if (count_code_points(fill) != 1) throw_python("TypeError: The fill character must be exactly one character long");
+  if (count_code_points(fill) != 1)
+    throw_python("TypeError: The fill character must be exactly one character long");
   const int64_t width = int_argument(a[0]), size = length(runtime, self);
   if (width <= size) return self;
   const int64_t pad = width - size;
@@ -396,7 +433,7 @@ Value str_zfill(Runtime& runtime, const Value& self, const Args& args) {
   std::string out(text.substr(0, sign));
   runtime.append_repeated(out, "0", pad);
   runtime.append(out, text.substr(sign));
-  return runtime.text(out);
+  return runtime.text(out, self.is_safe());
 }
 
 Value str_expandtabs(Runtime& runtime, const Value& self, const Args& args) {
@@ -422,7 +459,9 @@ Value str_expandtabs(Runtime& runtime, const Value& self, const Args& args) {
   return runtime.text(out);
 }
 
-Value str_format(Runtime& runtime, const Value& self, const Args& args) { return brace_format(runtime, self, args); }
+Value str_format(Runtime& runtime, const Value& self, const Args& args) {
+  return brace_format(runtime, self, args);
+}
 
 Value str_format_map(Runtime& runtime, const Value& self, const Args& args) {
   Value a[1];

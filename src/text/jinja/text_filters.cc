@@ -6,24 +6,33 @@
 
 #include "base/utf8.h"
 #include "text/jinja/builtins.h"
+#include "text/jinja/code_points.h"
 #include "text/jinja/operators.h"
 #include "text/jinja/printing.h"
-#include "text/jinja/unicode.h"
 
 namespace octavo::text::jinja {
 
 namespace {
 
-bool given(const Value& value) { return !value.is_missing() && !value.is_none(); }
+bool given(const Value& value) {
+  return !value.is_missing() && !value.is_none();
+}
 
 // A filter that is a method of str(input).
-Value call_string_method(Runtime& runtime, std::string_view name, const Value& input, const Args& args) {
+Value call_string_method(Runtime& runtime, std::string_view name, const Value& input,
+                         const Args& args) {
   return find_string_method(name)(runtime, to_str(runtime, input), args);
 }
 
-Value filter_trim(Runtime& r, const Value& input, const Args& args) { return call_string_method(r, "strip", input, args); }
-Value filter_upper(Runtime& r, const Value& input, const Args& args) { return call_string_method(r, "upper", input, args); }
-Value filter_lower(Runtime& r, const Value& input, const Args& args) { return call_string_method(r, "lower", input, args); }
+Value filter_trim(Runtime& r, const Value& input, const Args& args) {
+  return call_string_method(r, "strip", input, args);
+}
+Value filter_upper(Runtime& r, const Value& input, const Args& args) {
+  return call_string_method(r, "upper", input, args);
+}
+Value filter_lower(Runtime& r, const Value& input, const Args& args) {
+  return call_string_method(r, "lower", input, args);
+}
 Value filter_capitalize(Runtime& r, const Value& input, const Args& args) {
   return call_string_method(r, "capitalize", input, args);
 }
@@ -45,7 +54,9 @@ Value filter_title(Runtime& runtime, const Value& input, const Args& args) {
   };
   for (size_t i = 0; i < bytes.size();) {
     const Decoded d = decode_utf8(bytes, i);
-    const bool separates = is_space(d.code_point) || (d.code_point < 0x80 && std::string_view("-({[<").find(bytes[i]) != std::string_view::npos);
+    const bool separates =
+        is_space(d.code_point) ||
+        (d.code_point < 0x80 && std::string_view("-({[<").find(bytes[i]) != std::string_view::npos);
     if (separates) {
       flush(i);
       out.append(bytes.substr(i, d.length));
@@ -68,7 +79,8 @@ Value filter_replace(Runtime& runtime, const Value& input, const Args& args) {
   Value a[3];
   bind("replace", args, {"old", "new", "count"}, 2, a);
   const Value plain = Value::string(to_str(runtime, input).as_string());
-  const Value arguments[] = {to_str(runtime, a[0]), to_str(runtime, a[1]), given(a[2]) ? a[2] : Value::integer(-1)};
+  const Value arguments[] = {to_str(runtime, a[0]), to_str(runtime, a[1]),
+                             given(a[2]) ? a[2] : Value::integer(-1)};
   return find_string_method("replace")(runtime, plain, {arguments, {}});
 }
 
@@ -98,10 +110,12 @@ Value filter_format(Runtime& runtime, const Value& input, const Args& args) {
   }
   const Value format = to_str(runtime, input);
   if (args.keywords.empty()) {
-    return percent_format(runtime, format, runtime.tuple({args.positional.begin(), args.positional.end()}));
+    return percent_format(runtime, format,
+                          runtime.tuple({args.positional.begin(), args.positional.end()}));
   }
   Dict* dict = runtime.arena.make<Dict>();
-  for (const Keyword& keyword : args.keywords) dict->set(runtime, Value::string(keyword.name), keyword.value);
+  for (const Keyword& keyword : args.keywords)
+    dict->set(runtime, Value::string(keyword.name), keyword.value);
   return percent_format(runtime, format, Value::dict(dict));
 }
 
@@ -139,7 +153,8 @@ Value filter_truncate(Runtime& runtime, const Value& input, const Args& args) {
   const std::string_view end = a[2].is_missing() ? "..." : string_argument("truncate", a[2]);
   const int64_t leeway = given(a[3]) ? int_argument(a[3]) : 5;
   const int64_t end_size = count_code_points(end);
-  if (most < end_size) throw_python("AssertionError: expected length >= " + std::to_string(end_size));
+  if (most < end_size)
+    throw_python("AssertionError: expected length >= " + std::to_string(end_size));
   if (leeway < 0) throw_python("AssertionError: expected leeway >= 0");
   if (length(runtime, input) <= most + std::min(leeway, INT64_MAX - most)) return input;
   const std::string_view text = string_argument("truncate", input);
@@ -169,7 +184,8 @@ void append_url_quoted(Runtime& runtime, std::string& out, std::string_view text
   static constexpr char kHex[] = "0123456789ABCDEF";
   runtime.charge_bytes(text.size());
   for (const char c : text) {
-    const bool plain = std::isalnum(static_cast<unsigned char>(c)) || (c != '\0' && std::string_view("_.-~").find(c) != std::string_view::npos) ||
+    const bool plain = std::isalnum(static_cast<unsigned char>(c)) ||
+                       (c != '\0' && std::string_view("_.-~").find(c) != std::string_view::npos) ||
                        (c == '/' && !in_query);
     if (plain) {
       out.push_back(c);
@@ -186,14 +202,17 @@ void append_url_quoted(Runtime& runtime, std::string& out, std::string_view text
 Value filter_urlencode(Runtime& runtime, const Value& input, const Args& args) {
   bind("urlencode", args, {}, 0, nullptr);
   std::string out;
-  const bool is_iterable = input.is_sequence() || input.is(Kind::kDict) || input.is(Kind::kDictView) || input.is(Kind::kIterator);
+  const bool is_iterable = input.is_sequence() || input.is(Kind::kDict) ||
+                           input.is(Kind::kDictView) || input.is(Kind::kIterator) ||
+                           input.is(Kind::kRange);
   if (!is_iterable) {
     append_url_quoted(runtime, out, to_str(runtime, input).as_string(), false);
     return runtime.text(out);
   }
   Value pairs = input;
   if (input.is(Kind::kDict)) {
-    pairs = Value::dict_view(runtime.arena.make<DictView>(&input.as_dict(), DictView::Part::kItems));
+    pairs =
+        Value::dict_view(runtime.arena.make<DictView>(&input.as_dict(), DictView::Part::kItems));
   }
   Cursor cursor(runtime, pairs);
   for (Value pair; cursor.next(runtime, pair);) {
@@ -223,12 +242,14 @@ Value filter_int(Runtime& runtime, const Value& input, const Args& args) {
   if (input.is_integer()) return Value::integer(input.as_int());
   if (input.is(Kind::kFloat)) {
     // int(inf) is an OverflowError, which the filter does not catch.
-    if (std::isinf(input.as_real())) throw_python("OverflowError: cannot convert float infinity to integer");
+    if (std::isinf(input.as_real()))
+      throw_python("OverflowError: cannot convert float infinity to integer");
     return float_to_int(input.as_real(), otherwise);
   }
   if (!input.is_string()) return otherwise;
   int64_t parsed = 0;
-  if (parse_python_int(input.as_string(), a[1].is_missing() ? 10 : int_argument(a[1]), parsed)) return Value::integer(parsed);
+  if (parse_python_int(input.as_string(), a[1].is_missing() ? 10 : int_argument(a[1]), parsed))
+    return Value::integer(parsed);
   double real = 0;
   return parse_python_float(input.as_string(), real) ? float_to_int(real, otherwise) : otherwise;
 }
@@ -239,14 +260,16 @@ Value filter_float(Runtime& runtime, const Value& input, const Args& args) {
   if (input.is_undefined()) throw_undefined(input.as_undefined());
   if (input.is_number()) return Value::real(input.as_real());
   double parsed = 0;
-  if (input.is_string() && parse_python_float(input.as_string(), parsed)) return Value::real(parsed);
+  if (input.is_string() && parse_python_float(input.as_string(), parsed))
+    return Value::real(parsed);
   return a[0].is_missing() ? Value::real(0) : a[0];
 }
 
 Value filter_abs(Runtime&, const Value& input, const Args& args) {
   bind("abs", args, {}, 0, nullptr);
   if (input.is_undefined()) throw_undefined(input.as_undefined());
-  if (!input.is_number()) throw_python("TypeError: bad operand type for abs(): '" + std::string(type_name(input)) + "'");
+  if (!input.is_number())
+    throw_python("TypeError: bad operand type for abs(): '" + std::string(type_name(input)) + "'");
   if (input.is(Kind::kFloat)) return Value::real(std::abs(input.as_real()));
   return input.as_int() < 0 ? negate(input) : Value::integer(input.as_int());
 }
@@ -262,7 +285,8 @@ Value round_common(const Value& input, int64_t precision) {
     __int128 down = static_cast<__int128>(input.as_int()) - rest;
     const bool up = rest * 2 > unit || (rest * 2 == unit && (down / unit) % 2 != 0);
     if (up) down += unit;
-    if (down > INT64_MAX || down < INT64_MIN) throw_python("OverflowError: an integer does not fit 64 bits");
+    if (down > INT64_MAX || down < INT64_MIN)
+      throw_python("OverflowError: an integer does not fit 64 bits");
     return Value::integer(static_cast<int64_t>(down));
   }
   const double d = input.as_real();
@@ -282,11 +306,15 @@ Value filter_round(Runtime& runtime, const Value& input, const Args& args) {
   bind("round", args, {"precision", "method"}, 0, a);
   const int64_t precision = a[0].is_missing() ? 0 : int_argument(a[0]);
   const std::string_view method = a[1].is_missing() ? "common" : string_argument("round", a[1]);
-  if (method != "common" && method != "ceil" && method != "floor") throw_raised("method must be common, ceil or floor");
+  if (method != "common" && method != "ceil" && method != "floor")
+    throw_raised("method must be common, ceil or floor");
   if (input.is_undefined()) throw_undefined(input.as_undefined());
-  if (!input.is_number()) throw_python("TypeError: type " + std::string(type_name(input)) + " doesn't define __round__ method");
+  if (!input.is_number())
+    throw_python("TypeError: type " + std::string(type_name(input)) +
+                 " doesn't define __round__ method");
   if (method == "common") return round_common(input, precision);
-  const Value unit = binary(runtime, BinaryOp::kPower, Value::integer(10), Value::integer(precision));
+  const Value unit =
+      binary(runtime, BinaryOp::kPower, Value::integer(10), Value::integer(precision));
   const double scaled = binary(runtime, BinaryOp::kMultiply, input, unit).as_real();
   return Value::real((method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / unit.as_real());
 }
@@ -352,7 +380,8 @@ Value filter_attr(Runtime& runtime, const Value& input, const Args& args) {
   bind("attr", args, {"name"}, 1, a);
   // Attributes only: never an item of a dict.
   const std::string_view name = string_argument("attr", a[0]);
-  if (input.is(Kind::kDict) && find_method(input, name) == nullptr && !is_mutating_method(input, name)) {
+  if (input.is(Kind::kDict) && find_method(input, name) == nullptr &&
+      !is_mutating_method(input, name)) {
     return runtime.undefined_member(input, a[0]);
   }
   return get_attribute(runtime, input, name);

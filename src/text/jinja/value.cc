@@ -1,13 +1,14 @@
-// Dicts, the import of the caller's data, and the iteration and argument binding that runtime.h declares.
+// Dicts, the import of the caller's data, and the iteration and argument binding that runtime.h
+// declares.
 #include "text/jinja/value.h"
 
 #include <algorithm>
 #include <string>
 
 #include "base/utf8.h"
+#include "text/jinja/code_points.h"
 #include "text/jinja/operators.h"
 #include "text/jinja/runtime.h"
-#include "text/jinja/unicode.h"
 
 namespace octavo::text::jinja {
 
@@ -16,8 +17,13 @@ constexpr uint32_t kScanAtMost = 8;  // a dict of so many entries has no index
 }
 
 int64_t Range::size() const {
-  if (step > 0) return start < stop ? static_cast<int64_t>((static_cast<uint64_t>(stop) - start - 1) / step) + 1 : 0;
-  return start > stop ? static_cast<int64_t>((static_cast<uint64_t>(start) - stop - 1) / (0 - static_cast<uint64_t>(step))) + 1 : 0;
+  if (step > 0)
+    return start < stop ? static_cast<int64_t>((static_cast<uint64_t>(stop) - start - 1) / step) + 1
+                        : 0;
+  return start > stop ? static_cast<int64_t>((static_cast<uint64_t>(start) - stop - 1) /
+                                             (0 - static_cast<uint64_t>(step))) +
+                            1
+                      : 0;
 }
 
 Value Value::string(std::string_view text, bool safe) {
@@ -38,7 +44,8 @@ int64_t Dict::position(Runtime& runtime, const Value& key, uint64_t hash) const 
     }
     return -1;
   }
-  for (uint32_t slot = hash & (slot_count_ - 1); slots_[slot] != 0; slot = (slot + 1) & (slot_count_ - 1)) {
+  for (uint32_t slot = hash & (slot_count_ - 1); slots_[slot] != 0;
+       slot = (slot + 1) & (slot_count_ - 1)) {
     runtime.charge(1);
     if (matches(entries_[slots_[slot] - 1])) return slots_[slot] - 1;
   }
@@ -53,7 +60,8 @@ const Value* Dict::find(Runtime& runtime, const Value& key) const {
 const Value* Dict::find(Runtime& runtime, std::string_view key) const {
   if (slots_ == nullptr) {
     for (uint32_t i = 0; i < size_; ++i) {
-      if (entries_[i].key.is_string() && entries_[i].key.as_string() == key) return &entries_[i].value;
+      if (entries_[i].key.is_string() && entries_[i].key.as_string() == key)
+        return &entries_[i].value;
     }
     return nullptr;
   }
@@ -134,7 +142,9 @@ void Runtime::append_repeated(std::string& out, std::string_view unit, int64_t t
   for (int64_t i = 0; i < times; ++i) append(out, unit);
 }
 
-Value Runtime::text(std::string_view bytes, bool safe) { return concat(bytes, {}, safe); }
+Value Runtime::text(std::string_view bytes, bool safe) {
+  return concat(bytes, {}, safe);
+}
 
 Value Runtime::concat(std::string_view left, std::string_view right, bool safe) {
   if (left.size() + right.size() > limits.max_text_bytes) throw_limit("a string is too long");
@@ -163,7 +173,8 @@ Value Runtime::undefined_hint(std::string_view hint) {
 Value Runtime::unsafe_attribute(const Value& object, std::string_view name) {
   const std::string hint = "access to attribute '" + std::string(name) + "' of '" +
                            std::string(type_name(object)) + "' object is unsafe.";
-  return Value::undefined(arena.make<Undefined>(arena.copy(hint), object, Value::string(name), true));
+  return Value::undefined(
+      arena.make<Undefined>(arena.copy(hint), object, Value::string(name), true));
 }
 
 // ---- Iteration
@@ -177,8 +188,10 @@ Cursor::Cursor(Runtime& runtime, const Value& source) : source_(source) {
     case Kind::kDict:
     case Kind::kDictView:
     case Kind::kRange:
-    case Kind::kIterator: return;
-    default: throw_python("TypeError: '" + std::string(type_name(source)) + "' object is not iterable");
+    case Kind::kIterator:
+      return;
+    default:
+      throw_python("TypeError: '" + std::string(type_name(source)) + "' object is not iterable");
   }
 }
 
@@ -219,7 +232,8 @@ bool Cursor::next(Runtime& runtime, Value& out) {
       const DepthGuard guard(runtime);
       return source_.as_iterator().next(runtime, out);
     }
-    default: return false;  // undefined: nothing
+    default:
+      return false;  // undefined: nothing
   }
 }
 
@@ -236,8 +250,8 @@ std::vector<Value> collect(Runtime& runtime, const Value& source) {
 
 // ---- Arguments
 
-void bind(std::string_view function, const Args& args, std::initializer_list<std::string_view> names,
-          size_t required, Value* out) {
+void bind(std::string_view function, const Args& args,
+          std::initializer_list<std::string_view> names, size_t required, Value* out) {
   const auto fail = [&](std::string_view what) {
     throw_python("TypeError: " + std::string(function) + "() " + std::string(what));
   };
@@ -253,11 +267,13 @@ void bind(std::string_view function, const Args& args, std::initializer_list<std
       fail("got an unexpected keyword argument '" + std::string(keyword.name) + "'");
     }
     Value& slot = out[name - names.begin()];
-    if (!slot.is_missing()) fail("got multiple values for argument '" + std::string(keyword.name) + "'");
+    if (!slot.is_missing())
+      fail("got multiple values for argument '" + std::string(keyword.name) + "'");
     slot = keyword.value;
   }
   for (size_t i = 0; i < required; ++i) {
-    if (out[i].is_missing()) fail("missing a required argument: '" + std::string(names.begin()[i]) + "'");
+    if (out[i].is_missing())
+      fail("missing a required argument: '" + std::string(names.begin()[i]) + "'");
   }
 }
 

@@ -1,7 +1,7 @@
-// Value: what a template computes with, Python's data model as far as Jinja shows it. 16 bytes, copied
-// freely; whatever is larger lies in the rendering's Arena (or in the caller's data, which outlives it).
-// Lists, tuples and dicts never change once a template can see them: the sandbox forbids it. Only a
-// namespace does. One thread: that of the rendering.
+// Value: what a template computes with, Python's data model as far as Jinja shows it. 16 bytes,
+// copied freely; whatever is larger lies in the rendering's Arena (or in the caller's data, which
+// outlives it). Lists, tuples and dicts never change once a template can see them: the sandbox
+// forbids it. Only a namespace does. One thread: that of the rendering.
 #pragma once
 
 #include <cstdint>
@@ -35,9 +35,9 @@ enum class Kind : uint8_t {
   kList,
   kTuple,
   kDict,
-  kDictView,   // dict.keys(), .values(), .items()
+  kDictView,  // dict.keys(), .values(), .items()
   kRange,
-  kIterator,   // Python's generators: once through, always true, no length
+  kIterator,  // Python's generators: once through, always true, no length
   kNamespace,
   kFunction,
   kMacro,
@@ -47,7 +47,11 @@ enum class Kind : uint8_t {
 struct Range {
   int64_t start, stop, step;
   int64_t size() const;
-  int64_t at(int64_t i) const { return start + i * step; }
+  // REQUIRES: 0 <= i < size(); anything for others.
+  int64_t at(int64_t i) const {
+    return static_cast<int64_t>(static_cast<uint64_t>(start) +
+                                static_cast<uint64_t>(i) * static_cast<uint64_t>(step));
+  }
 };
 
 struct DictView {
@@ -60,9 +64,15 @@ class Value {
  public:
   Value() = default;  // kMissing
   static Value none() { return Value(Kind::kNone); }
-  static Value boolean(bool b) { return Value(Kind::kBool).with([&](Value& v) { v.int_ = b; }); }
-  static Value integer(int64_t i) { return Value(Kind::kInt).with([&](Value& v) { v.int_ = i; }); }
-  static Value real(double d) { return Value(Kind::kFloat).with([&](Value& v) { v.real_ = d; }); }
+  static Value boolean(bool b) {
+    return Value(Kind::kBool).with([&](Value& v) { v.int_ = b; });
+  }
+  static Value integer(int64_t i) {
+    return Value(Kind::kInt).with([&](Value& v) { v.int_ = i; });
+  }
+  static Value real(double d) {
+    return Value(Kind::kFloat).with([&](Value& v) { v.real_ = d; });
+  }
   // The bytes are valid UTF-8 and outlive the value. `safe`: markupsafe's Markup.
   static Value string(std::string_view text, bool safe = false);
   static Value list(const Sequence* items) { return pointing(Kind::kList, items); }
@@ -135,12 +145,14 @@ struct Sequence {
   bool is_group = false;  // groupby's pairs, whose items are also .grouper and .list
 };
 
-inline std::span<const Value> Value::items() const { return as_sequence().items; }
+inline std::span<const Value> Value::items() const {
+  return as_sequence().items;
+}
 
 // A value that is not there: it prints as nothing, is false, and fails in most other uses.
 struct Undefined {
-  std::string_view hint;    // the whole message, or empty: made from `object` and `name`
-  Value object;             // whose attribute or element is missing; kMissing: a variable
+  std::string_view hint;  // the whole message, or empty: made from `object` and `name`
+  Value object;           // whose attribute or element is missing; kMissing: a variable
   Value name;
   bool is_security = false;  // an attribute that the sandbox hides: using it is a SecurityError
 };
@@ -157,7 +169,8 @@ class Dict {
   // Null if absent. Throws TypeError for a key that cannot be hashed (list, dict).
   const Value* find(Runtime& runtime, const Value& key) const;
   const Value* find(Runtime& runtime, std::string_view key) const;
-  // Replaces the value of a key that is there. Only the maker of a dict, and a namespace, may call this.
+  // Replaces the value of a key that is there. Only the maker of a dict, and a namespace, may call
+  // this.
   void set(Runtime& runtime, const Value& key, const Value& value);
 
  private:

@@ -19,7 +19,9 @@ bool is_decimal(char32_t c);
 bool is_numeric(char32_t c);
 bool is_upper(char32_t c);
 bool is_lower(char32_t c);
-inline bool is_alnum(char32_t c) { return is_alpha(c) || is_numeric(c); }
+inline bool is_alnum(char32_t c) {
+  return is_alpha(c) || is_numeric(c);
+}
 
 std::string to_lower(std::string_view text);
 std::string to_upper(std::string_view text);
@@ -30,8 +32,8 @@ std::string swap_case(std::string_view text);
 std::string_view strip_left(std::string_view text);
 std::string_view strip_right(std::string_view text);
 
-// The first or last place of `needle` in linear time (string_view's own searches are quadratic at worst,
-// and both texts may come from an attacker). npos if absent.
+// The first or last place of `needle` in linear time (string_view's own searches are quadratic at
+// worst, and both texts may come from an attacker). npos if absent.
 size_t find_text(std::string_view text, std::string_view needle, size_t from = 0);
 size_t find_last_text(std::string_view text, std::string_view needle);
 

@@ -1,4 +1,4 @@
-#include "text/jinja/unicode.h"
+#include "text/jinja/code_points.h"
 
 #include <utf8proc.h>
 
@@ -11,24 +11,39 @@
 namespace octavo::text::jinja {
 
 namespace {
-bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
+bool is_continuation(char c) {
+  return (static_cast<unsigned char>(c) & 0xC0) == 0x80;
+}
 
-utf8proc_category_t category(char32_t c) { return utf8proc_category(static_cast<utf8proc_int32_t>(c)); }
+utf8proc_category_t category(char32_t c) {
+  return utf8proc_category(static_cast<utf8proc_int32_t>(c));
+}
 
 // Letters whose upper case is longer than one letter; the frequent ones of SpecialCasing.txt.
 std::string_view special_upper(char32_t c) {
   switch (c) {
-    case 0xDF: return "SS";
-    case 0x149: return "\xCA\xBCN";
-    case 0x1F0: return "J\xCC\x8C";
-    case 0xFB00: return "FF";
-    case 0xFB01: return "FI";
-    case 0xFB02: return "FL";
-    case 0xFB03: return "FFI";
-    case 0xFB04: return "FFL";
-    case 0xFB05: return "ST";
-    case 0xFB06: return "ST";
-    default: return {};
+    case 0xDF:
+      return "SS";
+    case 0x149:
+      return "\xCA\xBCN";
+    case 0x1F0:
+      return "J\xCC\x8C";
+    case 0xFB00:
+      return "FF";
+    case 0xFB01:
+      return "FI";
+    case 0xFB02:
+      return "FL";
+    case 0xFB03:
+      return "FFI";
+    case 0xFB04:
+      return "FFL";
+    case 0xFB05:
+      return "ST";
+    case 0xFB06:
+      return "ST";
+    default:
+      return {};
   }
 }
 
@@ -57,13 +72,16 @@ bool is_cased(char32_t c) {
   return k == UTF8PROC_CATEGORY_LU || k == UTF8PROC_CATEGORY_LL || k == UTF8PROC_CATEGORY_LT;
 }
 
-// A capital sigma that ends a word becomes ς (Unicode's Final_Sigma, without case-ignorable letters).
+// A capital sigma that ends a word becomes ς (Unicode's Final_Sigma, without case-ignorable
+// letters).
 bool is_final_sigma(std::string_view text, size_t position, char32_t previous) {
   const size_t after = position + 2;
-  return is_cased(previous) && (after >= text.size() || !is_cased(decode_utf8(text, after).code_point));
+  return is_cased(previous) &&
+         (after >= text.size() || !is_cased(decode_utf8(text, after).code_point));
 }
 
-void append_lower(std::string& out, std::string_view text, size_t position, char32_t c, char32_t previous) {
+void append_lower(std::string& out, std::string_view text, size_t position, char32_t c,
+                  char32_t previous) {
   if (c == 0x130) {
     out.append("i\xCC\x87");
   } else if (c == 0x3A3 && is_final_sigma(text, position, previous)) {
@@ -113,13 +131,19 @@ bool is_alpha(char32_t c) {
   return k == UTF8PROC_CATEGORY_LU || k == UTF8PROC_CATEGORY_LL || k == UTF8PROC_CATEGORY_LT ||
          k == UTF8PROC_CATEGORY_LM || k == UTF8PROC_CATEGORY_LO;
 }
-bool is_decimal(char32_t c) { return category(c) == UTF8PROC_CATEGORY_ND; }
+bool is_decimal(char32_t c) {
+  return category(c) == UTF8PROC_CATEGORY_ND;
+}
 bool is_numeric(char32_t c) {
   const utf8proc_category_t k = category(c);
   return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
 }
-bool is_upper(char32_t c) { return category(c) == UTF8PROC_CATEGORY_LU; }
-bool is_lower(char32_t c) { return category(c) == UTF8PROC_CATEGORY_LL; }
+bool is_upper(char32_t c) {
+  return category(c) == UTF8PROC_CATEGORY_LU;
+}
+bool is_lower(char32_t c) {
+  return category(c) == UTF8PROC_CATEGORY_LL;
+}
 
 std::string to_lower(std::string_view text) {
   std::string out;
