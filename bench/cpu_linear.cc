@@ -22,7 +22,8 @@
 namespace octavo::cpu {
 namespace {
 
-// With one thread its own processor time, which a busy machine distorts less than it does wall time.
+// With one thread its own processor time, which a busy machine distorts less than it does wall
+// time.
 clockid_t clock_id = CLOCK_MONOTONIC;
 
 double seconds() {

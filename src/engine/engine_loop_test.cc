@@ -151,7 +151,9 @@ TEST_P(EngineDepth, AMaskMadeFromOneTokenConstrainsTheNext) {
   const auto events = harness.wait_for_ends(1);
   ASSERT_EQ(events.size(), 40u);
   for (size_t i = 0; i < events.size(); ++i) EXPECT_EQ(events[i].token.token, static_cast<int>((10 + i) % kVocab));
-  EXPECT_GE(ahead.load(), 20) << "masks were filled while the forward pass ran";
+  if (GetParam() > 1) {
+    EXPECT_GE(ahead.load(), 20) << "masks were filled while the forward pass ran";
+  }
 }
 
 TEST_P(EngineDepth, AFailedStepEndsItsRequestsAndTheEngineGoesOn) {

@@ -185,9 +185,9 @@ void Router::answered(const HttpRequest& request, int status, double seconds) {
                           route != nullptr ? route->path : "none", status, seconds);
   const LogLevel level = route != nullptr && route->quiet ? LogLevel::kDebug : LogLevel::kInfo;
   if (!log_enabled(level)) return;
-  log(level, "http",
-      request.remote + " - \"" + request.method + " " + request.path + "\" " +
-          std::to_string(status));
+  // A request the transport refused has no line of its own to show.
+  const std::string line = request.method.empty() ? "-" : request.method + " " + request.path;
+  log(level, "http", request.remote + " - \"" + line + "\" " + std::to_string(status));
 }
 
 }  // namespace octavo::serve

@@ -1,7 +1,7 @@
-// linear on the CPU (ops/linear.h): picks the kernels, cuts the work, runs it on the pool's threads.
-// Bit for bit, a row's result is the same whatever the other rows and the number of threads are
-// (linear_problem.h). All arithmetic is float32, but AMX, which serves bfloat16 weights only, rounds
-// x to bfloat16 first.
+// linear on the CPU (ops/linear.h): picks the kernels, cuts the work, runs it on the pool's
+// threads. Bit for bit, a row's result is the same whatever the other rows and the number of
+// threads are (linear_problem.h). All arithmetic is float32, but AMX, which serves bfloat16
+// weights only, rounds x to bfloat16 first.
 #pragma once
 
 #include <cstddef>

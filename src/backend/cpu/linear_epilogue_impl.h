@@ -1,6 +1,6 @@
-// The end of a linear op: bias, activation, residual, store. The matrix kernels leave the raw sums of
-// one pair of panels in a small buffer; finish_pair() takes it from there. Compiled per instruction
-// set (vec.h).
+// The end of a linear op: bias, activation, residual, store. The matrix kernels leave the raw
+// sums of one pair of panels in a small buffer; finish_pair() takes it from there. Compiled per
+// instruction set (vec.h).
 #pragma once
 
 #include "backend/cpu/linear_problem.h"

@@ -1,6 +1,6 @@
-// Packing of 16 weight rows into a panel: a transposition of 32-bit words (two 16-bit values, or one
-// float), done in registers, kWidth by kWidth. Loading a model runs through here, at the rate of
-// memory. Compiled per instruction set (vec.h).
+// Packing of 16 weight rows into a panel: a transposition of 32-bit words (two 16-bit values, or
+// one float), done in registers, kWidth by kWidth. Loading a model runs through here, at the rate
+// of memory. Compiled per instruction set (vec.h).
 #pragma once
 
 #include "backend/cpu/linear_problem.h"

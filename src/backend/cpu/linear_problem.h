@@ -1,18 +1,20 @@
-// What one linear op looks like to its kernels: plain structs over raw pointers, shared by the files
-// that are compiled once per instruction set (see vec.h) and by linear.cc, which fills them.
+// What one linear op looks like to its kernels: plain structs over raw pointers, shared by the
+// files that are compiled once per instruction set (see vec.h) and by linear.cc, which fills
+// them.
 //
-// Packed weight. Output features are cut into panels of 16, the inner dimension of every layout, so
-// that a vector holds neighbouring outputs and one broadcast of x serves it:
+// Packed weight. Output features are cut into panels of 16, the inner dimension of every layout,
+// so that a vector holds neighbouring outputs and one broadcast of x serves it:
 //   float32   [N/16][K][16]
 //   bfloat16  [N/16][K/2][16][2]  pairs of neighbours in k: each 32 k are one 1 KiB AMX tile, and
 //                                 the same bytes widen to two float vectors by a shift and a mask
 //   float16   [N/16][K][16]
-// K is padded with zeros to a multiple of 32, the number of panels to an even one. Kernels work on
-// pairs of panels. In a gated weight panel 2i holds 16 gate rows, panel 2i+1 the up rows that belong
-// to them.
+// K is padded with zeros to a multiple of 32, the number of panels to an even one. Kernels work
+// on pairs of panels. In a gated weight panel 2i holds 16 gate rows, panel 2i+1 the up rows that
+// belong to them.
 //
 // Order of summation, the same for every M, split and thread count: the vector kernels keep one
-// chain of multiply-adds per output, k ascending; AMX adds one tile product (32 k) after the other.
+// chain of multiply-adds per output, k ascending; AMX adds one tile product (32 k) after the
+// other.
 #pragma once
 
 #include <stddef.h>

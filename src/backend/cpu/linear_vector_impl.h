@@ -1,16 +1,17 @@
 // linear on the vector instruction sets, float32 arithmetic for every weight format.
 //
-// Goal: with few rows, read the packed weight once at the rate of the memory it lies in; with many,
-// keep the multiply-add units busy. Layouts: linear_problem.h. x [m, k] float32, row-major.
+// Goal: with few rows, read the packed weight once at the rate of the memory it lies in; with
+// many, keep the multiply-add units busy. Layouts: linear_problem.h. x [m, k] float32, row-major.
 //
-// 1. A tile is R rows by P panels of outputs. Its R * P * 16 / kWidth accumulators stay in registers
-//    for all of k: per k it loads one vector of weights a column and broadcasts one value of x a row.
+// 1. A tile is R rows by P panels of outputs. Its R * P * 16 / kWidth accumulators stay in
+//    registers for all of k: per k it loads one vector of weights a column and broadcasts one
+//    value of x a row.
 // 2. Few rows: R = m, and P as large as registers allow, since a chain of multiply-adds must wait
 //    four cycles for itself and only other chains can fill the time. The panels are P sequential
 //    streams, prefetched kPrefetchBytes ahead, and near their end the next tile's are.
 // 3. More rows: they are cut into tiles of nearly equal height, and the pair of panels comes from
-//    L1/L2 after the first. From kUnpackRows rows on, a 16-bit pair is first widened into scratch,
-//    once for all tiles. While they work on one pair, the tiles prefetch the next.
+//    L1/L2 after the first. From kUnpackRows rows on, a 16-bit pair is first widened into
+//    scratch, once for all tiles. While they work on one pair, the tiles prefetch the next.
 // 4. Rows are taken in blocks whose x stays in L2 while all pairs pass by.
 // The sums of a tile go through a small buffer to finish_pair().
 #pragma once

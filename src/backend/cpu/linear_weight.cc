@@ -1,6 +1,7 @@
-// Loading converts to the weight's dtype where the source has another, and packs 16 whole rows at a
-// time through the kernels of the instruction set. Rows of a panel that is not loaded whole go in
-// value by value, touching only their own bytes, so that threads may load neighbouring rows at once.
+// Loading converts to the weight's dtype where the source has another, and packs 16 whole rows at
+// a time through the kernels of the instruction set. Rows of a panel that is not loaded whole go
+// in value by value, touching only their own bytes, so that threads may load neighbouring rows at
+// once.
 #include "backend/cpu/linear_weight.h"
 
 #include <algorithm>

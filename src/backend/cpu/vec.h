@@ -1,5 +1,5 @@
-// Vec: the one vector type that all CPU kernels are written over. Its width follows from the flags
-// the including file is compiled with (src/backend/cpu/CMakeLists.txt): 16 floats for AVX-512, 8 for
+// Vec: the one vector type that all CPU kernels are written over. Its width follows from the
+// flags the including file is compiled with (CMakeLists.txt here): 16 floats for AVX-512, 8 for
 // AVX2, 4 for anything else. A kernel is written once, in foo_impl.h, inside `namespace
 // octavo::cpu::OCTAVO_ISA`, and compiled by foo_portable.cc, foo_avx2.cc and foo_avx512.cc, which
 // hold no code of their own.
@@ -13,8 +13,8 @@
 //  3. pass raw pointers and sizes, and let the dispatching file (foo.cc) take Tensors apart.
 //
 // No function here fuses or reorders what the source does not: fma() is one rounding where the
-// machine has the instruction (AVX2, AVX-512) and two in the portable set; sums over lanes have one
-// fixed tree.
+// machine has the instruction (AVX2, AVX-512) and two in the portable set; sums over lanes have
+// one fixed tree.
 #pragma once
 
 #include <stdint.h>
