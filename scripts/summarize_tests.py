@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Sums up the result files that scripts/run-tests left in a folder: names what was skipped and what failed, and ends
-with one line `N passed, N failed, N skipped`. Exits 1 if anything failed, or if a runner left no results.
+with one line `N passed, N failed, N skipped`, also left in the file closing-line. Exits 1 if anything failed, or if
+a runner left no results.
 
 A unit test program counts by its single tests (gtest's file). One that left no such file, because it is no gtest
 program or because it crashed, counts as the one test that ctest ran."""
@@ -50,7 +51,9 @@ def main():
             if its == outcome:
                 print(f"{outcome}: {name}{': ' + message if message else ''}")
     count = {o: sum(1 for _, its, _ in found if its == o) for o in ("passed", "failed", "skipped")}
-    print(f"{count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped", flush=True)
+    line = f"{count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped"
+    (folder / "closing-line").write_text(line + "\n")
+    print(line, flush=True)
     return 1 if count["failed"] else 0
 
 

@@ -109,11 +109,11 @@ def measure(a, octavo_model, gguf, threads, rows):
                 add(f"decode {batch}, tok/s", peer[batch], ours)
         if "server" in a.only:
             llama = [a.llama / "llama-server", "-m", gguf, "-np", 64, "-c", 16384, "-b", 2048, "-ub", 512, "-t", threads, "-tb", threads, "--no-ui"]
-            ours = [a.octavo, "serve", octavo_model, "--threads", threads, "--max-num-seqs", 64, "--host", "127.0.0.1"]
+            ours = [a.octavo, "serve", octavo_model, "--threads", threads, "--max-num-seqs", 64, "--host", "127.0.0.1", "--served-model-name", "m"]
             with Server(llama, every) as s:
                 peer_ready, peer_rate = s.ready, s.load(a, "m", 64, server_tokens, every)
             with Server(ours, every) as s:
-                own_ready, own_rate, peak = s.ready, s.load(a, Path(octavo_model).name, 64, server_tokens, every), s.peak_mib()
+                own_ready, own_rate, peak = s.ready, s.load(a, "m", 64, server_tokens, every), s.peak_mib()
             add("server 64, tok/s", peer_rate, own_rate)
             add("ready, s", peer_ready, own_ready)
             add("VmHWM, MiB", float("nan"), peak)

@@ -1,3 +1,5 @@
+// The border of the template engine: what is thrown below becomes a Status or a RenderResult here.
+// Called by the server's threads, each rendering with a Runtime of its own.
 #include "text/chat_template.h"
 
 #include <new>

@@ -11,7 +11,7 @@
 namespace octavo::bench {
 
 int64_t Random::integer(int64_t low, int64_t high) {
-  const auto span = static_cast<unsigned __int128>(static_cast<uint64_t>(high - low) + 1);
+  const unsigned __int128 span = static_cast<unsigned __int128>(high - low) + 1;
   return low + static_cast<int64_t>((span * engine_()) >> 64);
 }
 

@@ -62,13 +62,14 @@ void add_iteration(Iterations& all, const OfflineRun& run, const LatencyOptions&
 StatusOr<Iterations> measure(EngineClient& engine, const LatencyOptions& options) {
   const auto prompts = make_prompts(options, engine.model().vocab_size);
   Iterations all;
-  const int rounds = options.num_iters_warmup + options.num_iters;
-  Progress progress("latency", static_cast<size_t>(rounds));
-  for (int i = 0; i < rounds; ++i) {
+  const auto warmups = static_cast<size_t>(options.num_iters_warmup);
+  const size_t rounds = warmups + static_cast<size_t>(options.num_iters);
+  Progress progress("latency", rounds);
+  for (size_t i = 0; i < rounds; ++i) {
     ASSIGN_OR_RETURN(const OfflineRun run,
                      run_offline(engine, prompts, options.temperature, nullptr));
-    if (i >= options.num_iters_warmup) add_iteration(all, run, options);
-    progress.show(static_cast<size_t>(i + 1));
+    if (i >= warmups) add_iteration(all, run, options);
+    progress.show(i + 1);
   }
   return all;
 }

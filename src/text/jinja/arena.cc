@@ -1,3 +1,5 @@
+// Chunks grow from 16 KiB to 1 MiB, so that a usual prompt takes one or two and a long one few. A
+// text that is larger than a chunk gets one of its own.
 #include "text/jinja/arena.h"
 
 #include <algorithm>

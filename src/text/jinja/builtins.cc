@@ -371,6 +371,7 @@ FilterFunction find_filter(std::string_view name) {
       table.emplace(filter.name, filter.function);
     return table;
   }();
+  if (name.size() > kLongestName) return nullptr;
   const auto found = kFilters.find(name);
   return found == kFilters.end() ? nullptr : found->second;
 }
@@ -417,6 +418,7 @@ TestFunction find_test(std::string_view name) {
       {"ge", test_compare<CompareOp::kGreaterEqual>},
       {">=", test_compare<CompareOp::kGreaterEqual>},
   };
+  if (name.size() > kLongestName) return nullptr;
   const auto found = kTests.find(name);
   return found == kTests.end() ? nullptr : found->second;
 }

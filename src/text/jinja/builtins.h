@@ -32,6 +32,9 @@ std::span<const NamedGlobal> global_functions();
 std::span<const NamedFilter> text_filters();
 std::span<const NamedFilter> sequence_filters();
 
+// No built-in name is longer.
+constexpr size_t kLongestName = 32;
+
 // The method of a string, list, tuple, dict, number or loop; null if there is none of that name.
 NativeFunction find_method(const Value& object, std::string_view name);
 NativeFunction find_string_method(std::string_view name);

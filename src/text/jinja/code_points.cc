@@ -1,3 +1,5 @@
+// Characters' classes and cases come from utf8proc; Python's own definitions (isspace, titles, the
+// upper case that is longer than the letter) are written out here.
 #include "text/jinja/code_points.h"
 
 #include <utf8proc.h>

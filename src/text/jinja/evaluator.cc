@@ -1,3 +1,7 @@
+// A walk over the tree: evaluate() gives an expression's value, execute() writes a statement's
+// text. Each takes one step and one level of depth, which is what bounds templates that loop or
+// recurse. Break and continue are return values (Flow); failures are exceptions, which
+// ChatTemplate::render catches.
 #include "text/jinja/evaluator.h"
 
 #include <algorithm>
@@ -205,9 +209,13 @@ Value Evaluator::evaluate_compare(const ast::Compare& node) {
 }
 
 Value Evaluator::evaluate_concat(const ast::Items& node) {
-  std::string out;
-  for (const Expr* item : node.items) append_str(runtime_, out, evaluate(item));
-  return runtime_.text(out);
+  std::vector<Value> items;
+  items.reserve(node.items.size());
+  for (const Expr* item : node.items) items.push_back(to_str(runtime_, evaluate(item)));
+  Value text = items[0];
+  for (size_t i = 1; i < items.size(); ++i)
+    text = runtime_.concat(text.as_string(), items[i].as_string());
+  return text;
 }
 
 Value Evaluator::evaluate_conditional(const ast::Conditional& node) {

@@ -148,14 +148,18 @@ class PercentFormatter {
       ++pos_;
       const int64_t n = int_argument(next_argument());
       if (n < 0) is_left = true;
-      return std::min(n < 0 ? -n : n, kMaxWidth);
+      return std::min(std::abs(std::max(n, -kMaxWidth)), kMaxWidth);
     }
     int64_t n = 0;
     while (peek() >= '0' && peek() <= '9')
       n = std::min(n * 10 + (format_[pos_++] - '0'), kMaxWidth);
     return n;
   }
+  Value named_argument();
+  Spec parse_spec();
   void convert();
+  void append_as_text(const Value& value, Spec spec);
+  void append_as_integer(Value value, const Spec& spec);
 
   Runtime& runtime_;
   std::string_view format_;
@@ -183,35 +187,39 @@ std::string PercentFormatter::run() {
   return std::move(out_);
 }
 
-void PercentFormatter::convert() {
+// %(key)s: the argument of that name; kMissing where the conversion names none.
+Value PercentFormatter::named_argument() {
+  if (peek() != '(') return {};
+  const size_t close = format_.find(')', pos_);
+  if (close == std::string_view::npos) throw_python("ValueError: incomplete format key");
+  if (!arguments_.is(Kind::kDict)) throw_python("TypeError: format requires a mapping");
+  const std::string_view key = format_.substr(pos_ + 1, close - pos_ - 1);
+  const Value* found = arguments_.as_dict().find(runtime_, key);
+  if (found == nullptr) throw_python("KeyError: '" + std::string(key) + "'");
+  used_key_ = true;
+  pos_ = close + 1;
+  return *found;
+}
+
+// Flags, width, precision and type; pos_ is behind them then.
+Spec PercentFormatter::parse_spec() {
   Spec spec;
-  Value value;
-  if (peek() == '(') {
-    const size_t close = format_.find(')', pos_);
-    if (close == std::string_view::npos) throw_python("ValueError: incomplete format key");
-    if (!arguments_.is(Kind::kDict)) throw_python("TypeError: format requires a mapping");
-    const std::string_view key = format_.substr(pos_ + 1, close - pos_ - 1);
-    const Value* found = arguments_.as_dict().find(runtime_, key);
-    if (found == nullptr) throw_python("KeyError: '" + std::string(key) + "'");
-    value = *found;
-    used_key_ = true;
-    pos_ = close + 1;
-  }
   bool is_left = false;
   for (;; ++pos_) {
     const char c = peek();
-    if (c == '-')
+    if (c == '-') {
       is_left = true;
-    else if (c == '+')
+    } else if (c == '+') {
       spec.sign = '+';
-    else if (c == ' ' && spec.sign != '+')
-      spec.sign = ' ';
-    else if (c == '#')
+    } else if (c == '#') {
       spec.alternate = true;
-    else if (c == '0')
+    } else if (c == '0') {
       spec.zero = true;
-    else if (c != ' ')
+    } else if (c != ' ') {
       break;
+    } else if (spec.sign != '+') {
+      spec.sign = ' ';
+    }
   }
   spec.width = parse_size(is_left);
   if (peek() == '.') {
@@ -221,68 +229,64 @@ void PercentFormatter::convert() {
   }
   while (peek() == 'h' || peek() == 'l' || peek() == 'L') ++pos_;
   spec.type = format_[pos_++];
+  if (is_left) {
+    spec.align = '<';
+    spec.zero = false;
+  }
+  return spec;
+}
+
+void PercentFormatter::convert() {
+  Value value = named_argument();
+  Spec spec = parse_spec();
   if (spec.type == '%') return runtime_.append(out_, "%");
   if (value.is_missing()) value = next_argument();
-  spec.align = is_left ? '<' : '\0';
-  if (is_left) spec.zero = false;
-  switch (spec.type) {
-    case 's':
-    case 'r':
-    case 'a': {
-      std::string text;
-      if (spec.type == 's') {
-        append_str(runtime_, text, safe_ ? escape(runtime_, value) : value);
-      } else {
-        append_repr(runtime_, text, value);
-      }
-      spec.align = is_left ? '<' : '>';
-      return append_text(runtime_, out_, text, spec);
-    }
-    case 'c': {
-      std::string text;
-      if (value.is_integer()) {
-        if (value.as_int() < 0 || value.as_int() > 0x10FFFF)
-          throw_python("OverflowError: %c arg not in range(0x110000)");
-        append_utf8(text, static_cast<char32_t>(value.as_int()));
-      } else if (value.is_string() && count_code_points(value.as_string()) == 1) {
-        text = value.as_string();
-      } else {
-        throw_python("TypeError: %c requires int or char");
-      }
-      spec.align = is_left ? '<' : '>';
-      spec.precision = -1;
-      return append_text(runtime_, out_, text, spec);
-    }
-    case 'd':
-    case 'i':
-    case 'u':
-    case 'x':
-    case 'X':
-    case 'o': {
-      const bool decimal = spec.type == 'd' || spec.type == 'i' || spec.type == 'u';
-      if (decimal && value.is(Kind::kFloat) && std::abs(value.as_real()) < 9.2e18) {
-        value = Value::integer(static_cast<int64_t>(value.as_real()));
-      }
-      if (decimal && value.is_undefined()) throw_undefined(value.as_undefined());
-      if (!value.is_integer()) {
-        throw_python(std::string("TypeError: %") + spec.type +
-                     " format: a real number is required, not " + std::string(type_name(value)));
-      }
-      return append_integer(runtime_, out_, value.as_int(), spec);
-    }
-    case 'e':
-    case 'E':
-    case 'f':
-    case 'F':
-    case 'g':
-    case 'G':
-      if (value.is_undefined()) throw_undefined(value.as_undefined());
-      if (!value.is_number())
-        throw_python("TypeError: must be real number, not " + std::string(type_name(value)));
-      return append_float(runtime_, out_, value.as_real(), spec);
-    default:
-      throw_python(std::string("ValueError: unsupported format character '") + spec.type + "'");
+  const auto is_one_of = [&](std::string_view types) {
+    return types.find(spec.type) != std::string_view::npos;
+  };
+  if (is_one_of("srac")) return append_as_text(value, spec);
+  if (is_one_of("diuxXo")) return append_as_integer(value, spec);
+  if (!is_one_of("eEfFgG")) {
+    throw_python(std::string("ValueError: unsupported format character '") + spec.type + "'");
   }
+  require_defined(value);
+  if (!value.is_number())
+    throw_python("TypeError: must be real number, not " + std::string(type_name(value)));
+  append_float(runtime_, out_, value.as_real(), spec);
+}
+
+void PercentFormatter::append_as_text(const Value& value, Spec spec) {
+  std::string text;
+  if (spec.type == 's') {
+    append_str(runtime_, text, safe_ ? escape(runtime_, value) : value);
+  } else if (spec.type != 'c') {
+    append_repr(runtime_, text, value);
+  } else if (value.is_integer()) {
+    const int64_t code = value.as_int();
+    if (code < 0 || code > 0x10FFFF) throw_python("OverflowError: %c arg not in range(0x110000)");
+    // UTF-8 has no surrogates.
+    append_utf8(text, code >= 0xD800 && code < 0xE000 ? 0xFFFD : static_cast<char32_t>(code));
+  } else if (value.is_string() && count_code_points(value.as_string()) == 1) {
+    text = value.as_string();
+  } else {
+    throw_python("TypeError: %c requires int or char");
+  }
+  if (spec.type == 'c') spec.precision = -1;
+  if (spec.align != '<') spec.align = '>';
+  append_text(runtime_, out_, text, spec);
+}
+
+void PercentFormatter::append_as_integer(Value value, const Spec& spec) {
+  const bool decimal = spec.type == 'd' || spec.type == 'i' || spec.type == 'u';
+  if (decimal && value.is(Kind::kFloat) && std::abs(value.as_real()) < 9.2e18) {
+    value = Value::integer(static_cast<int64_t>(value.as_real()));
+  }
+  if (decimal) require_defined(value);
+  if (!value.is_integer()) {
+    throw_python(std::string("TypeError: %") + spec.type +
+                 " format: a real number is required, not " + std::string(type_name(value)));
+  }
+  append_integer(runtime_, out_, value.as_int(), spec);
 }
 
 // ---- str.format

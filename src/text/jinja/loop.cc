@@ -1,3 +1,5 @@
+// The loop variable looks at most one item ahead, so that a loop over a generator stays lazy until
+// a template asks for its length.
 #include "text/jinja/loop.h"
 
 #include <vector>

@@ -197,9 +197,11 @@ bool same_object(const Value& a, const Value& b) {
       return a.as_int() == b.as_int();
     case Kind::kFloat:
       return a.as_real() == b.as_real();
-    // CPython shares equal constants; which strings are one object is not defined.
+    // CPython shares short equal strings more often than not; which ones is not defined.
     case Kind::kString:
-      return a.as_string() == b.as_string();
+      if (a.as_string().size() != b.as_string().size()) return false;
+      return a.identity() == b.identity() ||
+             (a.as_string().size() <= 64 && a.as_string() == b.as_string());
     default:
       return a.identity() == b.identity();
   }

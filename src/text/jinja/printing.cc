@@ -1,3 +1,5 @@
+// Text of values: str and repr follow CPython's, JSON its json module. All output goes through
+// Runtime::append, which bounds it; all nesting takes a DepthGuard.
 #include "text/jinja/printing.h"
 
 #include <algorithm>

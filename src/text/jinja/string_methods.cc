@@ -29,10 +29,10 @@ Value strip(Runtime& runtime, std::string_view name, const Value& self, const Ar
   Value chars[1];
   bind(name, args, {"chars"}, 0, chars);
   std::string_view text = text_of(self);
-  runtime.charge_bytes(text.size());
   if (!given(chars[0])) {
     if (left) text = strip_left(text);
     if (right) text = strip_right(text);
+    runtime.charge_bytes((self.as_string().size() - text.size()) * 8);
     return Value::string(text, self.is_safe());
   }
   const std::string_view set = string_argument(name, chars[0]);
@@ -64,20 +64,22 @@ Value str_rstrip(Runtime& r, const Value& self, const Args& args) {
   return strip(r, "rstrip", self, args, false, true);
 }
 
-Value str_removeprefix(Runtime&, const Value& self, const Args& args) {
+Value str_removeprefix(Runtime& runtime, const Value& self, const Args& args) {
   Value prefix[1];
   bind("removeprefix", args, {"prefix"}, 1, prefix);
   std::string_view text = text_of(self);
   const std::string_view p = string_argument("removeprefix", prefix[0]);
+  runtime.charge_bytes(p.size());
   if (text.starts_with(p)) text.remove_prefix(p.size());
   return Value::string(text, self.is_safe());
 }
 
-Value str_removesuffix(Runtime&, const Value& self, const Args& args) {
+Value str_removesuffix(Runtime& runtime, const Value& self, const Args& args) {
   Value suffix[1];
   bind("removesuffix", args, {"suffix"}, 1, suffix);
   std::string_view text = text_of(self);
   const std::string_view s = string_argument("removesuffix", suffix[0]);
+  runtime.charge_bytes(s.size());
   if (text.ends_with(s)) text.remove_suffix(s.size());
   return Value::string(text, self.is_safe());
 }
@@ -528,6 +530,8 @@ NativeFunction find_string_method(std::string_view name) {
       {"translate", str_unsupported},
       {"maketrans", str_unsupported},
   };
+  // The name may be a template's data, of any length.
+  if (name.size() > kLongestName) return nullptr;
   const auto found = kMethods.find(name);
   return found == kMethods.end() ? nullptr : found->second;
 }

@@ -207,6 +207,7 @@ Value slice(Runtime& runtime, const Value& object, const Value& start, const Val
 
 Value get_item(Runtime& runtime, const Value& object, const Value& key) {
   require_defined(object);
+  if (key.is_string()) runtime.charge_bytes(key.as_string().size());
   Value found = item_or_missing(runtime, object, key);
   if (found.is_missing() && key.is_string())
     found = attribute_or_missing(runtime, object, key.as_string());
@@ -225,9 +226,9 @@ Value get_attribute(Runtime& runtime, const Value& object, std::string_view name
 Value escape(Runtime& runtime, const Value& value) {
   if (value.is_string() && value.is_safe()) return value;
   const std::string_view text = to_str(runtime, value).as_string();
+  runtime.charge_bytes(text.size() * 8);
   if (text.find_first_of("&<>'\"") == std::string_view::npos) return Value::string(text, true);
   std::string out;
-  runtime.charge_bytes(text.size());
   for (const char c : text) {
     switch (c) {
       case '&':

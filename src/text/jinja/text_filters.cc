@@ -247,6 +247,7 @@ Value filter_int(Runtime& runtime, const Value& input, const Args& args) {
     return float_to_int(input.as_real(), otherwise);
   }
   if (!input.is_string()) return otherwise;
+  runtime.charge_bytes(input.as_string().size() * 8);
   int64_t parsed = 0;
   if (parse_python_int(input.as_string(), a[1].is_missing() ? 10 : int_argument(a[1]), parsed))
     return Value::integer(parsed);
@@ -260,6 +261,7 @@ Value filter_float(Runtime& runtime, const Value& input, const Args& args) {
   if (input.is_undefined()) throw_undefined(input.as_undefined());
   if (input.is_number()) return Value::real(input.as_real());
   double parsed = 0;
+  if (input.is_string()) runtime.charge_bytes(input.as_string().size() * 8);
   if (input.is_string() && parse_python_float(input.as_string(), parsed))
     return Value::real(parsed);
   return a[0].is_missing() ? Value::real(0) : a[0];
