@@ -9,36 +9,37 @@
 namespace octavo {
 
 struct ModelOptions {
-  std::string model;                  // a directory with config.json, or owner/name in the Hugging Face cache
-  std::string served_name;            // as clients and metrics name it; empty: `model`
-  std::string tokenizer;              // directory or tokenizer.json; empty: the model's
-  std::string dtype = "auto";         // auto, bfloat16, float16, float32
-  std::string load_format = "auto";   // auto, safetensors, dummy
-  std::optional<int> max_model_len;   // none: config.json's, lowered to what the KV cache holds
-  std::string generation_config = "auto";  // auto: the model's generation_config.json; vllm: none; or a directory
-  std::string chat_template;          // file or template text; empty: the model's
+  std::string model;        // a directory with config.json, or owner/name in the Hugging Face cache
+  std::string served_name;  // as clients and metrics name it; empty: `model`
+  std::string tokenizer;    // directory or tokenizer.json; empty: the model's
+  std::string dtype = "auto";        // auto, bfloat16, float16, float32
+  std::string load_format = "auto";  // auto, safetensors, dummy
+  std::optional<int> max_model_len;  // none: config.json's, lowered to what the KV cache holds
+  std::string generation_config =
+      "auto";  // auto: the model's generation_config.json; vllm: none; or a directory
+  std::string chat_template;  // file or template text; empty: the model's
   int64_t seed = 0;
 };
 
 struct CacheOptions {
-  int block_size = 16;                             // tokens per KV block
-  std::optional<int64_t> kv_cache_memory_bytes;    // none: memory_share of free memory
-  double memory_share = 0.4;                       // of the memory free after the weights (CPU)
+  int block_size = 16;                           // tokens per KV block
+  std::optional<int64_t> kv_cache_memory_bytes;  // none: memory_share of free memory
+  double memory_share = 0.4;                     // of the memory free after the weights (CPU)
   bool enable_prefix_caching = true;
 };
 
 struct SchedulerOptions {
-  int max_num_batched_tokens = 2048;  // tokens computed per step, prompt and decode together
-  int max_num_seqs = 128;             // sequences in one step
+  int max_num_batched_tokens = 2048;     // tokens computed per step, prompt and decode together
+  int max_num_seqs = 128;                // sequences in one step
   int long_prefill_token_threshold = 0;  // most prompt tokens of one request per step; 0: no limit
   bool enable_chunked_prefill = true;
-  std::string policy = "fcfs";        // fcfs, priority
-  bool async_scheduling = true;       // false: one step at a time, for tests
+  std::string policy = "fcfs";   // fcfs, priority
+  bool async_scheduling = true;  // false: one step at a time, for tests
 };
 
 struct DeviceOptions {
-  std::string device = "auto";        // auto, cpu, cuda
-  int threads = 0;                    // CPU backend; 0: one per core this process may use
+  std::string device = "auto";  // auto, cpu, cuda
+  int threads = 0;              // CPU backend; 0: one per core this process may use
 };
 
 struct EngineOptions {
@@ -46,8 +47,8 @@ struct EngineOptions {
   CacheOptions cache;
   SchedulerOptions scheduler;
   DeviceOptions device;
-  int max_logprobs = 20;              // largest `logprobs` a request may ask for
-  int output_threads = 1;             // threads that detokenise and hand outputs to sinks
+  int max_logprobs = 20;   // largest `logprobs` a request may ask for
+  int output_threads = 1;  // threads that detokenise and hand outputs to sinks
 };
 
 }  // namespace octavo

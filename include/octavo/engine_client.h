@@ -1,5 +1,6 @@
-// EngineClient: the only door to an engine, for the HTTP server, the command line, the C++ API and Python.
-// In-process today; a child process, a replica or a remote host stands behind the same interface.
+// EngineClient: the only door to an engine, for the HTTP server, the command line, the C++ API and
+// Python. In-process today; a child process, a replica or a remote host stands behind the same
+// interface.
 #pragma once
 
 #include <cstdint>
@@ -18,17 +19,17 @@ namespace octavo {
 
 // One prompt to complete. Immutable once submitted.
 struct GenerateRequest {
-  std::string request_id;                  // empty: one is made
-  std::vector<TokenId> prompt_token_ids;   // at least one, all within the vocabulary
-  SamplingParams sampling;                 // validated by submit()
-  int64_t priority = 0;                    // lower first, under the `priority` policy
-  std::string cache_salt;                  // requests share cached prefixes only under one salt
-  double arrival = 0;                      // steady clock, seconds; 0: now
+  std::string request_id;                 // empty: one is made
+  std::vector<TokenId> prompt_token_ids;  // at least one, all within the vocabulary
+  SamplingParams sampling;                // validated by submit()
+  int64_t priority = 0;                   // lower first, under the `priority` policy
+  std::string cache_salt;                 // requests share cached prefixes only under one salt
+  double arrival = 0;                     // steady clock, seconds; 0: now
 };
 
-// Receives the outputs of one request, in order, each once. Called from an output thread: it must not block
-// and must not call back into submit(). Returning false cancels the request; no call follows one that
-// returned false or one whose output says finished.
+// Receives the outputs of one request, in order, each once. Called from an output thread: it must
+// not block and must not call back into submit(). Returning false cancels the request; no call
+// follows one that returned false or one whose output says finished.
 class StreamSink {
  public:
   virtual ~StreamSink() = default;
@@ -37,10 +38,10 @@ class StreamSink {
 
 // What a client needs to know of the model behind the door; constant.
 struct ModelInfo {
-  std::string name;              // as given by the user
-  std::string architecture;      // "LlamaForCausalLM"
+  std::string name;          // as given by the user
+  std::string architecture;  // "LlamaForCausalLM"
   std::string dtype;
-  std::string device;            // "cpu (avx512)", "cuda: NVIDIA H200"
+  std::string device;  // "cpu (avx512)", "cuda: NVIDIA H200"
   int vocab_size = 0;
   int max_model_len = 0;
   int block_size = 0;
@@ -59,26 +60,28 @@ struct ModelInfo {
 struct EngineStats {
   int running = 0;
   int waiting = 0;
-  double kv_cache_usage = 0;         // share of blocks held by requests, 0 to 1
-  int64_t free_kv_blocks = 0;        // free or evictable
+  double kv_cache_usage = 0;   // share of blocks held by requests, 0 to 1
+  int64_t free_kv_blocks = 0;  // free or evictable
   int64_t num_preemptions = 0;
-  int64_t prompt_tokens = 0;         // computed or cached
+  int64_t prompt_tokens = 0;  // computed or cached
   int64_t generation_tokens = 0;
   int64_t prefix_cache_queries = 0;  // tokens
   int64_t prefix_cache_hits = 0;     // tokens
   int64_t steps = 0;
-  double engine_cpu_seconds = 0;     // CPU time of the engine thread
+  double engine_cpu_seconds = 0;  // CPU time of the engine thread
 };
 
 class EngineClient {
  public:
   virtual ~EngineClient() = default;
 
-  // Queues a request and returns its id. Errors are the request's own: parameters out of range, a prompt
-  // longer than the context (param "input_tokens", vLLM's words), ids outside the vocabulary, an engine
-  // that drains or has stopped. Any thread; does not block on the model.
-  virtual StatusOr<std::string> submit(GenerateRequest request, std::shared_ptr<StreamSink> sink) = 0;
-  // Ends a request soon; its sink gets a last output with kAbort. Unknown ids are ignored. Any thread.
+  // Queues a request and returns its id. Errors are the request's own: parameters out of range, a
+  // prompt longer than the context (param "input_tokens", vLLM's words), ids outside the
+  // vocabulary, an engine that drains or has stopped. Any thread; does not block on the model.
+  virtual StatusOr<std::string> submit(GenerateRequest request,
+                                       std::shared_ptr<StreamSink> sink) = 0;
+  // Ends a request soon; its sink gets a last output with kAbort. Unknown ids are ignored. Any
+  // thread.
   virtual void cancel(const std::string& request_id) = 0;
 
   virtual const ModelInfo& model() const = 0;
@@ -91,14 +94,14 @@ class EngineClient {
   // Forgets cached prefixes that no request holds.
   virtual void reset_prefix_cache() = 0;
 
-  // Refuses new requests, lets those in flight finish for up to `timeout_seconds`, aborts the rest and stops
-  // the threads. Idempotent.
+  // Refuses new requests, lets those in flight finish for up to `timeout_seconds`, aborts the rest
+  // and stops the threads. Idempotent.
   virtual void shutdown(double timeout_seconds) = 0;
 };
 
-// Loads a model and starts its engine in this process. `progress` (may be null) gets one line per stage of
-// loading. Errors name the file, the tensor or the option at fault.
-StatusOr<std::unique_ptr<EngineClient>> make_engine(const EngineOptions& options,
-                                                    std::function<void(const std::string&)> progress = nullptr);
+// Loads a model and starts its engine in this process. `progress` (may be null) gets one line per
+// stage of loading. Errors name the file, the tensor or the option at fault.
+StatusOr<std::unique_ptr<EngineClient>> make_engine(
+    const EngineOptions& options, std::function<void(const std::string&)> progress = nullptr);
 
 }  // namespace octavo

@@ -18,12 +18,13 @@ class LLM {
   static StatusOr<std::unique_ptr<LLM>> create(const EngineOptions& options);
   explicit LLM(std::unique_ptr<EngineClient> engine) : engine_(std::move(engine)) {}
 
-  // Completes every prompt with the same parameters; results in the prompts' order, each holding whole texts.
-  // A bad prompt fails the call before any work. Blocks; one thread at a time per call, calls may overlap.
+  // Completes every prompt with the same parameters; results in the prompts' order, each holding
+  // whole texts. A bad prompt fails the call before any work. Blocks; one thread at a time per
+  // call, calls may overlap.
   StatusOr<std::vector<RequestOutput>> generate(const std::vector<std::string>& prompts,
                                                 const SamplingParams& params);
-  StatusOr<std::vector<RequestOutput>> generate_ids(const std::vector<std::vector<TokenId>>& prompts,
-                                                    const SamplingParams& params);
+  StatusOr<std::vector<RequestOutput>> generate_ids(
+      const std::vector<std::vector<TokenId>>& prompts, const SamplingParams& params);
   // Renders each conversation with the model's chat template and completes it.
   StatusOr<std::vector<RequestOutput>> chat(const std::vector<ChatPrompt>& conversations,
                                             const SamplingParams& params);

@@ -19,18 +19,21 @@ std::string_view to_string(FinishReason reason);
 
 struct Logprob {
   TokenId token = 0;
-  float logprob = 0;  // natural logarithm, of the raw distribution (before penalties and temperature)
-  int rank = 0;       // 1 is the most likely token
-  std::string text;   // the token decoded by itself
+  float logprob =
+      0;         // natural logarithm, of the raw distribution (before penalties and temperature)
+  int rank = 0;  // 1 is the most likely token
+  std::string text;  // the token decoded by itself
 };
 
-// One position: the chosen token first, then the k most likely in falling order (the chosen one may recur).
+// One position: the chosen token first, then the k most likely in falling order (the chosen one may
+// recur).
 struct TokenLogprobs {
   Logprob chosen;
   std::vector<Logprob> top;
 };
 
-// What one sequence of a request gained since the last output, or (in LLM::generate's result) all of it.
+// What one sequence of a request gained since the last output, or (in LLM::generate's result) all
+// of it.
 struct CompletionOutput {
   int index = 0;
   std::string text;
@@ -38,9 +41,10 @@ struct CompletionOutput {
   std::vector<TokenLogprobs> logprobs;  // one for each token, if asked for
   double cumulative_logprob = 0;        // over all tokens so far; 0 unless logprobs were asked for
   FinishReason finish_reason = FinishReason::kNone;
-  // What stopped it: the stop string, or the stop token's id; none for end-of-sequence and for length.
+  // What stopped it: the stop string, or the stop token's id; none for end-of-sequence and for
+  // length.
   std::variant<std::monostate, std::string, TokenId> stop_reason;
-  int num_output_tokens = 0;            // all tokens so far
+  int num_output_tokens = 0;  // all tokens so far
 
   bool finished() const { return finish_reason != FinishReason::kNone; }
 };
@@ -57,11 +61,12 @@ struct RequestOutput {
   std::string request_id;
   std::vector<CompletionOutput> outputs;  // only sequences that changed
   int num_prompt_tokens = 0;
-  int num_cached_tokens = 0;              // prompt tokens found in the prefix cache
-  // With prompt_logprobs, in the first output only: one entry per prompt token, the first one empty.
+  int num_cached_tokens = 0;  // prompt tokens found in the prefix cache
+  // With prompt_logprobs, in the first output only: one entry per prompt token, the first one
+  // empty.
   std::vector<std::optional<TokenLogprobs>> prompt_logprobs;
-  bool finished = false;                  // every sequence has ended: the last output of the request
-  Status error;                           // set with finished, when the request failed
+  bool finished = false;  // every sequence has ended: the last output of the request
+  Status error;           // set with finished, when the request failed
   RequestMetrics metrics;
 };
 

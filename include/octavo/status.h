@@ -1,5 +1,6 @@
-// Status and StatusOr: how every call of the public API, and every call between rooms, reports failure.
-// No exception crosses a room border. Both types are plain values: any thread may use its own.
+// Status and StatusOr: how every call of the public API, and every call between rooms, reports
+// failure. No exception crosses a room border. Both types are plain values: any thread may use its
+// own.
 #pragma once
 
 #include <optional>
@@ -11,17 +12,17 @@ namespace octavo {
 
 enum class StatusCode {
   kOk,
-  kInvalidArgument,     // the caller's mistake: HTTP 400
-  kUnauthenticated,     // HTTP 401
-  kNotFound,            // HTTP 404
-  kTooLarge,            // a body or a field beyond its limit: HTTP 413
-  kUnimplemented,       // known, and not supported here; the message names it: HTTP 501 (400 for fields)
+  kInvalidArgument,  // the caller's mistake: HTTP 400
+  kUnauthenticated,  // HTTP 401
+  kNotFound,         // HTTP 404
+  kTooLarge,         // a body or a field beyond its limit: HTTP 413
+  kUnimplemented,  // known, and not supported here; the message names it: HTTP 501 (400 for fields)
   kResourceExhausted,   // no memory, too many requests: HTTP 429 or 503
   kFailedPrecondition,  // the engine's state does not allow it
   kUnavailable,         // draining, stopped, or the device is lost: HTTP 503
   kCancelled,
-  kDataLoss,            // a file is cut short or lies about itself
-  kInternal,            // our own fault: HTTP 500
+  kDataLoss,  // a file is cut short or lies about itself
+  kInternal,  // our own fault: HTTP 500
 };
 
 // Stable lower-case name of a code, for logs: "invalid_argument".
@@ -36,7 +37,8 @@ class [[nodiscard]] Status {
   StatusCode code() const { return code_; }
   const std::string& message() const { return message_; }
 
-  // Name of the request field at fault, as OpenAI's error object reports it in `param`; may be empty.
+  // Name of the request field at fault, as OpenAI's error object reports it in `param`; may be
+  // empty.
   const std::string& param() const { return param_; }
   Status with_param(std::string param) && {
     param_ = std::move(param);
@@ -54,23 +56,43 @@ class [[nodiscard]] Status {
   std::string param_;
 };
 
-inline Status ok_status() { return {}; }
-inline Status invalid_argument(std::string m) { return {StatusCode::kInvalidArgument, std::move(m)}; }
-inline Status not_found(std::string m) { return {StatusCode::kNotFound, std::move(m)}; }
-inline Status unimplemented(std::string m) { return {StatusCode::kUnimplemented, std::move(m)}; }
-inline Status resource_exhausted(std::string m) { return {StatusCode::kResourceExhausted, std::move(m)}; }
-inline Status failed_precondition(std::string m) { return {StatusCode::kFailedPrecondition, std::move(m)}; }
-inline Status unavailable(std::string m) { return {StatusCode::kUnavailable, std::move(m)}; }
-inline Status cancelled(std::string m) { return {StatusCode::kCancelled, std::move(m)}; }
-inline Status data_loss(std::string m) { return {StatusCode::kDataLoss, std::move(m)}; }
-inline Status internal_error(std::string m) { return {StatusCode::kInternal, std::move(m)}; }
+inline Status ok_status() {
+  return {};
+}
+inline Status invalid_argument(std::string m) {
+  return {StatusCode::kInvalidArgument, std::move(m)};
+}
+inline Status not_found(std::string m) {
+  return {StatusCode::kNotFound, std::move(m)};
+}
+inline Status unimplemented(std::string m) {
+  return {StatusCode::kUnimplemented, std::move(m)};
+}
+inline Status resource_exhausted(std::string m) {
+  return {StatusCode::kResourceExhausted, std::move(m)};
+}
+inline Status failed_precondition(std::string m) {
+  return {StatusCode::kFailedPrecondition, std::move(m)};
+}
+inline Status unavailable(std::string m) {
+  return {StatusCode::kUnavailable, std::move(m)};
+}
+inline Status cancelled(std::string m) {
+  return {StatusCode::kCancelled, std::move(m)};
+}
+inline Status data_loss(std::string m) {
+  return {StatusCode::kDataLoss, std::move(m)};
+}
+inline Status internal_error(std::string m) {
+  return {StatusCode::kInternal, std::move(m)};
+}
 
 // A T, or the Status that says why there is none. Reading the value of a failure ends the program.
 template <typename T>
 class [[nodiscard]] StatusOr {
  public:
-  StatusOr(T value) : value_(std::move(value)) {}               // NOLINT(google-explicit-constructor)
-  StatusOr(Status status) : status_(std::move(status)) {        // NOLINT(google-explicit-constructor)
+  StatusOr(T value) : value_(std::move(value)) {}         // NOLINT(google-explicit-constructor)
+  StatusOr(Status status) : status_(std::move(status)) {  // NOLINT(google-explicit-constructor)
     if (status_.ok()) status_ = internal_error("StatusOr made from an ok Status without a value");
   }
 

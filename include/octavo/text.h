@@ -14,8 +14,9 @@
 namespace octavo {
 
 struct EncodeOptions {
-  bool add_special_tokens = true;   // what the tokenizer adds by itself, such as <s>
-  bool parse_special_tokens = true;  // special tokens written in the text are recognised; false: they are plain text
+  bool add_special_tokens = true;  // what the tokenizer adds by itself, such as <s>
+  bool parse_special_tokens =
+      true;  // special tokens written in the text are recognised; false: they are plain text
 };
 
 // A conversation to render. Messages and tools are dicts as in the OpenAI API.
@@ -25,8 +26,8 @@ struct ChatPrompt {
   std::optional<std::vector<Value>> documents;
   bool add_generation_prompt = true;
   bool continue_final_message = false;
-  std::string chat_template;        // text of another template; empty: the model's
-  Value::Dict template_kwargs;      // further variables of the template
+  std::string chat_template;    // text of another template; empty: the model's
+  Value::Dict template_kwargs;  // further variables of the template
 };
 
 class Text {
@@ -34,7 +35,8 @@ class Text {
   virtual ~Text() = default;
 
   // UTF-8 text to ids. Invalid UTF-8 is refused.
-  virtual StatusOr<std::vector<TokenId>> encode(std::string_view text, EncodeOptions options = {}) const = 0;
+  virtual StatusOr<std::vector<TokenId>> encode(std::string_view text,
+                                                EncodeOptions options = {}) const = 0;
   // Ids to UTF-8; ids without an entry decode to nothing, invalid bytes to U+FFFD.
   virtual std::string decode(std::span<const TokenId> ids, bool skip_special_tokens) const = 0;
   // The token as the vocabulary writes it ("Ġthe"); empty for ids without an entry.
@@ -44,8 +46,8 @@ class Text {
   virtual int vocab_size() const = 0;
 
   virtual bool has_chat_template() const = 0;
-  // Renders the conversation. Errors: kInvalidArgument with the template's own message when it raises, or when
-  // the model has no chat template.
+  // Renders the conversation. Errors: kInvalidArgument with the template's own message when it
+  // raises, or when the model has no chat template.
   virtual StatusOr<std::string> render_chat(const ChatPrompt& prompt) const = 0;
 };
 

@@ -42,7 +42,8 @@ TEST(Json, WriterKeepsDoublesDoubles) {
 
 TEST(Utf8, AcceptsOnlyWellFormedText) {
   EXPECT_TRUE(valid_utf8("plain ascii text, \xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80"));
-  for (const char* bad : {"\xC0\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE2\x82", "\x80", "\xFF"}) {
+  for (const char* bad :
+       {"\xC0\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE2\x82", "\x80", "\xFF"}) {
     EXPECT_FALSE(valid_utf8(bad)) << bad;
   }
 }

@@ -5,8 +5,9 @@ namespace octavo {
 [[noreturn]] void check_failed(const char* file, int line, const char* expression);
 }  // namespace octavo
 
-#define CHECK(condition) \
-  (__builtin_expect(!!(condition), 1) ? (void)0 : ::octavo::check_failed(__FILE__, __LINE__, #condition))
+#define CHECK(condition)                        \
+  (__builtin_expect(!!(condition), 1) ? (void)0 \
+                                      : ::octavo::check_failed(__FILE__, __LINE__, #condition))
 #ifdef NDEBUG
 #define DCHECK(condition) ((void)0)
 #else

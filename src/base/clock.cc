@@ -11,8 +11,14 @@ double read_clock(clockid_t id) {
 }
 }  // namespace
 
-double steady_seconds() { return read_clock(CLOCK_MONOTONIC); }
-double thread_cpu_seconds() { return read_clock(CLOCK_THREAD_CPUTIME_ID); }
-int64_t unix_seconds() { return static_cast<int64_t>(read_clock(CLOCK_REALTIME)); }
+double steady_seconds() {
+  return read_clock(CLOCK_MONOTONIC);
+}
+double thread_cpu_seconds() {
+  return read_clock(CLOCK_THREAD_CPUTIME_ID);
+}
+int64_t unix_seconds() {
+  return static_cast<int64_t>(read_clock(CLOCK_REALTIME));
+}
 
 }  // namespace octavo

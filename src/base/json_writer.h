@@ -14,7 +14,8 @@
 
 namespace octavo {
 
-// Appends `text` quoted and escaped. Invalid UTF-8 becomes U+FFFD, so that output is always valid JSON.
+// Appends `text` quoted and escaped. Invalid UTF-8 becomes U+FFFD, so that output is always valid
+// JSON.
 void append_json_string(std::string& out, std::string_view text);
 
 class JsonWriter {

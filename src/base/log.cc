@@ -14,8 +14,12 @@ std::atomic<LogLevel> g_level{LogLevel::kInfo};
 constexpr std::array<const char*, 4> kNames = {"DEBUG", "INFO", "WARNING", "ERROR"};
 }  // namespace
 
-void set_log_level(LogLevel level) { g_level.store(level, std::memory_order_relaxed); }
-bool log_enabled(LogLevel level) { return level >= g_level.load(std::memory_order_relaxed); }
+void set_log_level(LogLevel level) {
+  g_level.store(level, std::memory_order_relaxed);
+}
+bool log_enabled(LogLevel level) {
+  return level >= g_level.load(std::memory_order_relaxed);
+}
 
 void log(LogLevel level, std::string_view where, std::string_view text) {
   if (!log_enabled(level) || level == LogLevel::kOff) return;
@@ -27,7 +31,8 @@ void log(LogLevel level, std::string_view where, std::string_view text) {
   std::string line = kNames[static_cast<size_t>(level)];
   line.append(" ").append(stamp).append(" [").append(where).append("] ");
   line.append(text).append("\n");
-  // One write, so that lines of several threads do not mix; a failing standard error has no better place to go.
+  // One write, so that lines of several threads do not mix; a failing standard error has no better
+  // place to go.
   [[maybe_unused]] ssize_t written = write(STDERR_FILENO, line.data(), line.size());
 }
 

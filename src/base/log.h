@@ -1,4 +1,5 @@
-// Log lines to standard error: `INFO 11-21 14:03:22 [engine] text`. Any thread; a line is written whole.
+// Log lines to standard error: `INFO 11-21 14:03:22 [engine] text`. Any thread; a line is written
+// whole.
 #pragma once
 
 #include <string_view>
@@ -12,9 +13,17 @@ void set_log_level(LogLevel level);
 bool log_enabled(LogLevel level);
 void log(LogLevel level, std::string_view where, std::string_view text);
 
-inline void log_debug(std::string_view where, std::string_view text) { log(LogLevel::kDebug, where, text); }
-inline void log_info(std::string_view where, std::string_view text) { log(LogLevel::kInfo, where, text); }
-inline void log_warning(std::string_view where, std::string_view text) { log(LogLevel::kWarning, where, text); }
-inline void log_error(std::string_view where, std::string_view text) { log(LogLevel::kError, where, text); }
+inline void log_debug(std::string_view where, std::string_view text) {
+  log(LogLevel::kDebug, where, text);
+}
+inline void log_info(std::string_view where, std::string_view text) {
+  log(LogLevel::kInfo, where, text);
+}
+inline void log_warning(std::string_view where, std::string_view text) {
+  log(LogLevel::kWarning, where, text);
+}
+inline void log_error(std::string_view where, std::string_view text) {
+  log(LogLevel::kError, where, text);
+}
 
 }  // namespace octavo

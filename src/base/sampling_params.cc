@@ -24,33 +24,47 @@ std::string python_float(float v) {
 }
 
 Status out_of_range(const char* name, const std::string& rule, const std::string& got) {
-  return invalid_argument(std::string(name) + " must be " + rule + ", got " + got + ".").with_param(name);
+  return invalid_argument(std::string(name) + " must be " + rule + ", got " + got + ".")
+      .with_param(name);
 }
 
 Status check_numbers(const SamplingParams& p) {
-  const auto in = [](float v, float low, float high) { return v >= low && v <= high; };  // false for NaN
+  const auto in = [](float v, float low, float high) {
+    return v >= low && v <= high;
+  };  // false for NaN
   if (p.n < 1 || p.n > kMaxSequences) {
-    return out_of_range("n", p.n < 1 ? "at least 1" : "at most " + std::to_string(kMaxSequences), std::to_string(p.n));
+    return out_of_range("n", p.n < 1 ? "at least 1" : "at most " + std::to_string(kMaxSequences),
+                        std::to_string(p.n));
   }
-  if (!in(p.presence_penalty, -2, 2)) return out_of_range("presence_penalty", "in [-2, 2]", python_float(p.presence_penalty));
-  if (!in(p.frequency_penalty, -2, 2)) return out_of_range("frequency_penalty", "in [-2, 2]", python_float(p.frequency_penalty));
+  if (!in(p.presence_penalty, -2, 2))
+    return out_of_range("presence_penalty", "in [-2, 2]", python_float(p.presence_penalty));
+  if (!in(p.frequency_penalty, -2, 2))
+    return out_of_range("frequency_penalty", "in [-2, 2]", python_float(p.frequency_penalty));
   if (!(p.repetition_penalty > 0) || std::isinf(p.repetition_penalty)) {
-    return out_of_range("repetition_penalty", "greater than zero", python_float(p.repetition_penalty));
+    return out_of_range("repetition_penalty", "greater than zero",
+                        python_float(p.repetition_penalty));
   }
-  if (!in(p.temperature, 0, 2)) return out_of_range("temperature", "in [0, 2]", python_float(p.temperature));
-  if (!(p.top_p > 0 && p.top_p <= 1)) return out_of_range("top_p", "in (0, 1]", python_float(p.top_p));
-  if (p.top_k < -1) return out_of_range("top_k", "0 (disable), or at least 1", std::to_string(p.top_k));
+  if (!in(p.temperature, 0, 2))
+    return out_of_range("temperature", "in [0, 2]", python_float(p.temperature));
+  if (!(p.top_p > 0 && p.top_p <= 1))
+    return out_of_range("top_p", "in (0, 1]", python_float(p.top_p));
+  if (p.top_k < -1)
+    return out_of_range("top_k", "0 (disable), or at least 1", std::to_string(p.top_k));
   if (!in(p.min_p, 0, 1)) return out_of_range("min_p", "in [0, 1]", python_float(p.min_p));
-  if (p.max_tokens && *p.max_tokens < 1) return out_of_range("max_tokens", "at least 1", std::to_string(*p.max_tokens));
-  if (p.min_tokens < 0) return out_of_range("min_tokens", "greater than or equal to 0", std::to_string(p.min_tokens));
+  if (p.max_tokens && *p.max_tokens < 1)
+    return out_of_range("max_tokens", "at least 1", std::to_string(*p.max_tokens));
+  if (p.min_tokens < 0)
+    return out_of_range("min_tokens", "greater than or equal to 0", std::to_string(p.min_tokens));
   if (p.max_tokens && p.min_tokens > *p.max_tokens) {
-    return out_of_range("min_tokens", "less than or equal to max_tokens=" + std::to_string(*p.max_tokens),
+    return out_of_range("min_tokens",
+                        "less than or equal to max_tokens=" + std::to_string(*p.max_tokens),
                         std::to_string(p.min_tokens));
   }
   return ok_status();
 }
 
-Status check_logprobs(const char* name, const std::optional<int>& k, const char* what, int max_logprobs) {
+Status check_logprobs(const char* name, const std::optional<int>& k, const char* what,
+                      int max_logprobs) {
   if (!k) return ok_status();
   if (*k < -1) return out_of_range(name, "non-negative or -1", std::to_string(*k));
   // -1 asks for the whole vocabulary; a --max-logprobs of -1 allows everything.
@@ -68,17 +82,21 @@ Status check_vocabulary(const SamplingParams& p, int vocab_size) {
   for (const auto& [id, bias] : p.logit_bias) {
     if (outside(id)) {
       return invalid_argument("token_id(s) [" + std::to_string(id) +
-                              "] in logit_bias contain out-of-vocab token ids. Vocabulary size: " + std::to_string(vocab_size))
+                              "] in logit_bias contain out-of-vocab token ids. Vocabulary size: " +
+                              std::to_string(vocab_size))
           .with_param("logit_bias");
     }
-    if (std::isnan(bias)) return invalid_argument("logit_bias values must be numbers.").with_param("logit_bias");
+    if (std::isnan(bias))
+      return invalid_argument("logit_bias values must be numbers.").with_param("logit_bias");
   }
   if (p.allowed_token_ids) {
     if (p.allowed_token_ids->empty()) {
-      return invalid_argument("allowed_token_ids is not None and empty!").with_param("allowed_token_ids");
+      return invalid_argument("allowed_token_ids is not None and empty!")
+          .with_param("allowed_token_ids");
     }
     if (std::any_of(p.allowed_token_ids->begin(), p.allowed_token_ids->end(), outside)) {
-      return invalid_argument("allowed_token_ids contains out-of-vocab token id!").with_param("allowed_token_ids");
+      return invalid_argument("allowed_token_ids contains out-of-vocab token id!")
+          .with_param("allowed_token_ids");
     }
   }
   return ok_status();
@@ -92,20 +110,27 @@ Status SamplingParams::validate(int vocab_size, int max_logprobs) {
   RETURN_IF_ERROR(check_logprobs("prompt_logprobs", prompt_logprobs, "prompt", max_logprobs));
   RETURN_IF_ERROR(check_vocabulary(*this, vocab_size));
   for (const std::string& s : stop) {
-    if (s.empty()) return invalid_argument("stop cannot contain an empty string.").with_param("stop");
+    if (s.empty())
+      return invalid_argument("stop cannot contain an empty string.").with_param("stop");
   }
   if (!stop.empty() && !detokenize) {
-    return invalid_argument("stop strings are only supported when detokenize is True. Set `detokenize=True` to use stop.")
+    return invalid_argument(
+               "stop strings are only supported when detokenize is True. Set `detokenize=True` to "
+               "use stop.")
         .with_param("stop");
   }
   for (const std::string& s : bad_words) {
-    if (s.empty()) return invalid_argument("bad_words cannot contain an empty string.").with_param("bad_words");
+    if (s.empty())
+      return invalid_argument("bad_words cannot contain an empty string.").with_param("bad_words");
   }
   if (seed && *seed == -1) seed.reset();
   if (top_k == -1) top_k = 0;
   for (auto& entry : logit_bias) entry.second = std::clamp(entry.second, -100.f, 100.f);
   if (temperature < kGreedyBelow) {
-    if (n > 1) return invalid_argument("n must be 1 when using greedy sampling, got " + std::to_string(n) + ".").with_param("n");
+    if (n > 1)
+      return invalid_argument("n must be 1 when using greedy sampling, got " + std::to_string(n) +
+                              ".")
+          .with_param("n");
     top_p = 1;
     top_k = 0;
     min_p = 0;

@@ -8,26 +8,34 @@
 namespace octavo {
 namespace {
 
-std::string error_of(SamplingParams p) { return p.validate(100).message(); }
+std::string error_of(SamplingParams p) {
+  return p.validate(100).message();
+}
 
-TEST(SamplingParams, DefaultsAreValid) { EXPECT_EQ(error_of({}), ""); }
+TEST(SamplingParams, DefaultsAreValid) {
+  EXPECT_EQ(error_of({}), "");
+}
 
 TEST(SamplingParams, RefusesValuesOutOfRangeInVllmsWords) {
   EXPECT_EQ(error_of({.n = 0}), "n must be at least 1, got 0.");
   EXPECT_EQ(error_of({.presence_penalty = 3}), "presence_penalty must be in [-2, 2], got 3.0.");
-  EXPECT_EQ(error_of({.repetition_penalty = 0}), "repetition_penalty must be greater than zero, got 0.0.");
+  EXPECT_EQ(error_of({.repetition_penalty = 0}),
+            "repetition_penalty must be greater than zero, got 0.0.");
   EXPECT_EQ(error_of({.temperature = -1}), "temperature must be in [0, 2], got -1.0.");
   EXPECT_EQ(error_of({.temperature = NAN}), "temperature must be in [0, 2], got nan.");
   EXPECT_EQ(error_of({.top_p = 0}), "top_p must be in (0, 1], got 0.0.");
   EXPECT_EQ(error_of({.top_k = -2}), "top_k must be 0 (disable), or at least 1, got -2.");
   EXPECT_EQ(error_of({.min_p = 1.5f}), "min_p must be in [0, 1], got 1.5.");
   EXPECT_EQ(error_of({.max_tokens = 0}), "max_tokens must be at least 1, got 0.");
-  EXPECT_EQ(error_of({.max_tokens = 3, .min_tokens = 4}), "min_tokens must be less than or equal to max_tokens=3, got 4.");
-  EXPECT_EQ(error_of({.logprobs = 21}), "Requested sample logprobs of 21, which is greater than max allowed: 20");
+  EXPECT_EQ(error_of({.max_tokens = 3, .min_tokens = 4}),
+            "min_tokens must be less than or equal to max_tokens=3, got 4.");
+  EXPECT_EQ(error_of({.logprobs = 21}),
+            "Requested sample logprobs of 21, which is greater than max allowed: 20");
   EXPECT_EQ(error_of({.stop = {""}}), "stop cannot contain an empty string.");
   EXPECT_EQ(error_of({.logit_bias = {{100, 1.f}}}),
             "token_id(s) [100] in logit_bias contain out-of-vocab token ids. Vocabulary size: 100");
-  EXPECT_EQ(error_of({.allowed_token_ids = std::vector<TokenId>{}}), "allowed_token_ids is not None and empty!");
+  EXPECT_EQ(error_of({.allowed_token_ids = std::vector<TokenId>{}}),
+            "allowed_token_ids is not None and empty!");
   EXPECT_EQ(error_of({.n = 2, .temperature = 0}), "n must be 1 when using greedy sampling, got 2.");
 }
 

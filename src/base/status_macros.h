@@ -7,8 +7,8 @@
 #define OCTAVO_CONCAT(a, b) OCTAVO_CONCAT_INNER(a, b)
 
 // Returns from the calling function when `expr` is a failed Status.
-#define RETURN_IF_ERROR(expr)                       \
-  do {                                              \
+#define RETURN_IF_ERROR(expr)                                                               \
+  do {                                                                                      \
     if (::octavo::Status octavo_status = (expr); !octavo_status.ok()) return octavo_status; \
   } while (0)
 

@@ -16,8 +16,8 @@ struct StrongId {
   friend constexpr auto operator<=>(StrongId, StrongId) = default;
 };
 
-using BlockId = StrongId<struct BlockTag>;   // a KV block of one cache group
-using SlotId = StrongId<struct SlotTag>;     // a state row on the device
+using BlockId = StrongId<struct BlockTag>;  // a KV block of one cache group
+using SlotId = StrongId<struct SlotTag>;    // a state row on the device
 using StepId = StrongId<struct StepTag, int64_t>;
 using SequenceId = StrongId<struct SequenceTag, int64_t>;
 

@@ -1,4 +1,5 @@
-// UTF-8: checking and decoding, by the table of the Unicode standard (no overlong forms, no surrogates).
+// UTF-8: checking and decoding, by the table of the Unicode standard (no overlong forms, no
+// surrogates).
 #pragma once
 
 #include <cstddef>
@@ -12,9 +13,9 @@ bool valid_utf8(std::string_view text);
 
 struct Decoded {
   char32_t code_point;  // U+FFFD where the bytes are invalid
-  int length;           // bytes consumed, at least 1; for invalid bytes the maximal invalid part (WHATWG)
+  int length;  // bytes consumed, at least 1; for invalid bytes the maximal invalid part (WHATWG)
   bool valid;
-  bool incomplete;      // invalid only because the text ends too early
+  bool incomplete;  // invalid only because the text ends too early
 };
 // REQUIRES: pos < text.size().
 Decoded decode_utf8(std::string_view text, size_t pos);

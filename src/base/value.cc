@@ -26,7 +26,8 @@ void Value::set(std::string_view key, Value value) {
   }
 }
 std::string_view Value::type_name() const {
-  static constexpr std::string_view kNames[] = {"null", "boolean", "integer", "number", "string", "array", "object"};
+  static constexpr std::string_view kNames[] = {"null",   "boolean", "integer", "number",
+                                                "string", "array",   "object"};
   return kNames[data_.index()];
 }
 
@@ -36,15 +37,25 @@ namespace bj = boost::json;
 // REQUIRES: nesting was bounded by the parser.
 Status convert(const bj::value& from, Value& to) {
   switch (from.kind()) {
-    case bj::kind::null: to = Value(); break;
-    case bj::kind::bool_: to = from.get_bool(); break;
-    case bj::kind::int64: to = from.get_int64(); break;
-    case bj::kind::uint64: to = static_cast<double>(from.get_uint64()); break;
+    case bj::kind::null:
+      to = Value();
+      break;
+    case bj::kind::bool_:
+      to = from.get_bool();
+      break;
+    case bj::kind::int64:
+      to = from.get_int64();
+      break;
+    case bj::kind::uint64:
+      to = static_cast<double>(from.get_uint64());
+      break;
     case bj::kind::double_:
       if (!std::isfinite(from.get_double())) return invalid_argument("JSON number out of range");
       to = from.get_double();
       break;
-    case bj::kind::string: to = std::string(from.get_string()); break;
+    case bj::kind::string:
+      to = std::string(from.get_string());
+      break;
     case bj::kind::array: {
       Value::List list(from.get_array().size());
       for (size_t i = 0; i < list.size(); ++i) {
@@ -75,10 +86,12 @@ StatusOr<Value> parse_json(std::string_view text, int max_depth) {
   boost::system::error_code error;
   const size_t consumed = parser.write(text.data(), text.size(), error);
   if (error == bj::error::incomplete) {
-    return invalid_argument("invalid JSON: unexpected end of the text at byte " + std::to_string(text.size()));
+    return invalid_argument("invalid JSON: unexpected end of the text at byte " +
+                            std::to_string(text.size()));
   }
   if (error) {
-    return invalid_argument("invalid JSON: " + error.message() + " at byte " + std::to_string(consumed));
+    return invalid_argument("invalid JSON: " + error.message() + " at byte " +
+                            std::to_string(consumed));
   }
   Value value;
   if (Status s = convert(parser.release(), value); !s.ok()) return s;

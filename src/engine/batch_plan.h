@@ -1,5 +1,5 @@
-// BatchPlan: one step as plain data, from the Scheduler to the workers; StepResult: what comes back.
-// The same struct serves every backend, padding for graphs, and sending to other ranks.
+// BatchPlan: one step as plain data, from the Scheduler to the workers; StepResult: what comes
+// back. The same struct serves every backend, padding for graphs, and sending to other ranks.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 
 namespace octavo {
 
-// The tokens [token_begin, token_begin + num_tokens) of the plan belong to this row's sequence, at positions
-// start, start + 1, …
+// The tokens [token_begin, token_begin + num_tokens) of the plan belong to this row's sequence, at
+// positions start, start + 1, …
 struct PlanRow {
   SequenceId sequence;
   SlotId slot;
@@ -25,7 +25,7 @@ struct PlanRow {
 struct PlanSample {
   int row = 0;
   int num_logprobs = -1;
-  bool needs_mask = false;   // waits for Executor::sample
+  bool needs_mask = false;  // waits for Executor::sample
 };
 
 // Log-probability of prompt token `target` given the tokens up to plan token `token`.
@@ -36,7 +36,8 @@ struct PlanPromptLogprob {
   int num_logprobs = 0;
 };
 
-// Block tables of one cache group: row r owns blocks [begin[r], begin[r + 1]); -1 where the window has passed.
+// Block tables of one cache group: row r owns blocks [begin[r], begin[r + 1]); -1 where the window
+// has passed.
 struct PlanBlockTable {
   std::vector<int32_t> begin;
   std::vector<int32_t> blocks;
@@ -44,8 +45,8 @@ struct PlanBlockTable {
 
 struct BatchPlan {
   StepId step;
-  std::vector<SlotSetup> setups;       // done before anything else in this step
-  std::vector<TokenId> tokens;         // -1 - slot stands for the token that slot drew in the step before
+  std::vector<SlotSetup> setups;  // done before anything else in this step
+  std::vector<TokenId> tokens;  // -1 - slot stands for the token that slot drew in the step before
   std::vector<PlanRow> rows;
   std::vector<PlanSample> samples;
   std::vector<PlanPromptLogprob> prompt_logprobs;
@@ -61,8 +62,8 @@ struct StepMasks {
 
 struct StepResult {
   StepId step;
-  Status status;                       // failed: the whole step, no samples
-  std::vector<SampledToken> samples;   // one per plan sample
+  Status status;                      // failed: the whole step, no samples
+  std::vector<SampledToken> samples;  // one per plan sample
   std::vector<SampledToken> prompt_logprobs;
 };
 

@@ -9,18 +9,21 @@
 
 namespace octavo {
 
-Engine::Engine(const SchedulerConfig& config, std::unique_ptr<KvManager> cache, std::unique_ptr<Executor> executor,
-               EventHandler on_events)
+Engine::Engine(const SchedulerConfig& config, std::unique_ptr<KvManager> cache,
+               std::unique_ptr<Executor> executor, EventHandler on_events)
     : cache_(std::move(cache)),
       scheduler_(config, *cache_),
       executor_(std::move(executor)),
       on_events_(std::move(on_events)) {
   publish_stats();
+  stats_.engine_cpu_seconds = 0;  // not this thread's
   thread_ = std::thread([this] { run(); });
   pthread_setname_np(thread_.native_handle(), "octavo-engine");
 }
 
-Engine::~Engine() { stop(); }
+Engine::~Engine() {
+  stop();
+}
 
 void Engine::post(std::function<void()> command) {
   {
@@ -85,7 +88,8 @@ void Engine::step() {
     executor_->submit(plan);
     in_flight_.push_back(plan);
   }
-  // Steps before the newest are read until another may be submitted; then the newest may draw its masked rows.
+  // Steps before the newest are read until another may be submitted; then the newest may draw its
+  // masked rows.
   const auto depth = static_cast<size_t>(executor_->max_in_flight());
   while (in_flight_.size() > 1 && in_flight_.size() >= depth) read_oldest();
   if (submitted) executor_->sample(plan->step, scheduler_.make_masks(*plan));
@@ -99,7 +103,8 @@ void Engine::step() {
   if (!submitted && in_flight_.empty() && scheduler_.has_unfinished()) {
     // Everything waits for room that only a cancel or a new event can make.
     std::unique_lock lock(mutex_);
-    inbox_ready_.wait_for(lock, std::chrono::milliseconds(5), [this] { return stopping_ || !inbox_.empty(); });
+    inbox_ready_.wait_for(lock, std::chrono::milliseconds(5),
+                          [this] { return stopping_ || !inbox_.empty(); });
   }
 }
 
@@ -108,7 +113,8 @@ void Engine::read_oldest() {
   CHECK(result.step == in_flight_.front()->step);
   in_flight_.pop_front();
   std::vector<SequenceEvent> events = scheduler_.commit(result);
-  events_.insert(events_.end(), std::make_move_iterator(events.begin()), std::make_move_iterator(events.end()));
+  events_.insert(events_.end(), std::make_move_iterator(events.begin()),
+                 std::make_move_iterator(events.end()));
 }
 
 void Engine::publish_stats() {
@@ -117,8 +123,9 @@ void Engine::publish_stats() {
   EngineStats stats;
   stats.running = s.running;
   stats.waiting = s.waiting;
-  stats.kv_cache_usage =
-      kv.total_blocks == 0 ? 0 : 1.0 - static_cast<double>(kv.free_blocks) / static_cast<double>(kv.total_blocks);
+  stats.kv_cache_usage = kv.total_blocks == 0 ? 0
+                                              : 1.0 - static_cast<double>(kv.free_blocks) /
+                                                          static_cast<double>(kv.total_blocks);
   stats.free_kv_blocks = kv.free_blocks;
   stats.num_preemptions = s.preemptions;
   stats.prompt_tokens = s.prompt_tokens;

@@ -1,11 +1,12 @@
-// Engine: the loop. One thread that takes requests from an inbox, plans steps one ahead of the device, reads
-// finished steps and hands their events on. It knows no text, no sockets and no device.
+// Engine: the loop. One thread that takes requests from an inbox, plans steps one ahead of the
+// device, reads finished steps and hands their events on. It knows no text, no sockets and no
+// device.
 //
 //   inbox.drain -> plan n+1 = scheduler.schedule -> executor.submit(n+1) -> executor.wait(n)
 //   -> scheduler.commit(n) -> executor.sample(n+1, masks) -> events(n)
 //
-// The forward pass of n+1 runs while the host reads n; only rows with a host mask wait for commit(n). How many
-// steps are in flight is the executor's word.
+// The forward pass of n+1 runs while the host reads n; only rows with a host mask wait for
+// commit(n). How many steps are in flight is the executor's word.
 #pragma once
 
 #include <condition_variable>
@@ -28,8 +29,8 @@ class Engine {
   // Receives the events of one committed step, in order. Engine thread.
   using EventHandler = std::function<void(std::vector<SequenceEvent>)>;
 
-  Engine(const SchedulerConfig& config, std::unique_ptr<KvManager> cache, std::unique_ptr<Executor> executor,
-         EventHandler on_events);
+  Engine(const SchedulerConfig& config, std::unique_ptr<KvManager> cache,
+         std::unique_ptr<Executor> executor, EventHandler on_events);
   ~Engine();  // stops; sequences still running end without an event
 
   // Any thread; they take effect before the next step is planned.
@@ -57,7 +58,7 @@ class Engine {
   EventHandler on_events_;
   int64_t steps_ = 0;
   std::deque<std::shared_ptr<const BatchPlan>> in_flight_;
-  std::vector<SequenceEvent> events_;   // committed, not yet handed on
+  std::vector<SequenceEvent> events_;  // committed, not yet handed on
 
   mutable std::mutex mutex_;
   std::condition_variable inbox_ready_;

@@ -1,5 +1,6 @@
-// Tests of the loop over a fake device: that host work hides behind the device's, that a mask made from token n
-// reaches token n+1 whose forward pass already runs, and that a failed step costs its own requests only.
+// Tests of the loop over a fake device: that host work hides behind the device's, that a mask made
+// from token n reaches token n+1 whose forward pass already runs, and that a failed step costs its
+// own requests only.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -67,7 +68,8 @@ std::shared_ptr<Request> request_of(int64_t key, int max_tokens) {
 // Runs requests on an engine and keeps every event.
 class Harness {
  public:
-  Harness(std::unique_ptr<FakeRunner> runner, int depth, double host_seconds = 0) : host_seconds_(host_seconds) {
+  Harness(std::unique_ptr<FakeRunner> runner, int depth, double host_seconds = 0)
+      : host_seconds_(host_seconds) {
     SchedulerConfig config;
     config.max_num_seqs = 8;
     config.max_model_len = 1024;
@@ -115,7 +117,8 @@ double seconds_per_step(int depth) {
 
 TEST(EngineLoop, HostWorkHidesBehindTheDeviceWhenStepsAreAsynchronous) {
   double best = 1;
-  for (int attempt = 0; attempt < 5 && best > 2.2e-3; ++attempt) best = std::min(best, seconds_per_step(2));
+  for (int attempt = 0; attempt < 5 && best > 2.2e-3; ++attempt)
+    best = std::min(best, seconds_per_step(2));
   EXPECT_LE(best, 2.2e-3) << "a step of 2 ms with 1 ms of host work";
   EXPECT_GE(seconds_per_step(1), 2.9e-3) << "one step at a time cannot hide it";
 }
@@ -150,7 +153,8 @@ TEST_P(EngineDepth, AMaskMadeFromOneTokenConstrainsTheNext) {
   harness.engine().add(request);
   const auto events = harness.wait_for_ends(1);
   ASSERT_EQ(events.size(), 40u);
-  for (size_t i = 0; i < events.size(); ++i) EXPECT_EQ(events[i].token.token, static_cast<int>((10 + i) % kVocab));
+  for (size_t i = 0; i < events.size(); ++i)
+    EXPECT_EQ(events[i].token.token, static_cast<int>((10 + i) % kVocab));
   if (GetParam() > 1) {
     EXPECT_GE(ahead.load(), 20) << "masks were filled while the forward pass ran";
   }
@@ -176,7 +180,8 @@ TEST_P(EngineDepth, CancelFreesEverythingAndIdleCostsNoTime) {
   for (int i = 0; i < 20; ++i) harness.engine().add(request_of(i, 500));
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   for (int i = 0; i < 20; ++i) harness.engine().cancel(RequestKey(i));
-  for (int i = 0; i < 200 && harness.engine().stats().running + harness.engine().stats().waiting > 0; ++i) {
+  for (int i = 0;
+       i < 200 && harness.engine().stats().running + harness.engine().stats().waiting > 0; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -188,8 +193,9 @@ TEST_P(EngineDepth, CancelFreesEverythingAndIdleCostsNoTime) {
   EXPECT_EQ(harness.engine().stats().steps, steps) << "an idle engine runs no steps";
 }
 
-INSTANTIATE_TEST_SUITE_P(Depths, EngineDepth, testing::Values(1, 2),
-                         [](const auto& info) { return info.param == 1 ? "Synchronous" : "Asynchronous"; });
+INSTANTIATE_TEST_SUITE_P(Depths, EngineDepth, testing::Values(1, 2), [](const auto& info) {
+  return info.param == 1 ? "Synchronous" : "Asynchronous";
+});
 
 }  // namespace
 }  // namespace octavo

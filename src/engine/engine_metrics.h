@@ -1,5 +1,5 @@
-// EngineMetrics: the engine's Prometheus metrics under vLLM's names and labels. Observed by output threads,
-// read by any thread.
+// EngineMetrics: the engine's Prometheus metrics under vLLM's names and labels. Observed by output
+// threads, read by any thread.
 #pragma once
 
 #include <string>

@@ -19,18 +19,19 @@ uint64_t mix(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-// A word is banned as it stands and as it stands after a space. vLLM leaves the second form out when it has another
-// number of tokens, which lets " Paris" pass where "Paris" was banned; here it counts whenever it begins differently.
-StatusOr<std::vector<std::vector<TokenId>>> tokenize_bad_words(const text::Tokenizer& tokenizer,
-                                                               const std::vector<std::string>& words) {
+// A word is banned as it stands and as it stands after a space. vLLM leaves the second form out
+// when it has another number of tokens, which lets " Paris" pass where "Paris" was banned; here it
+// counts whenever it begins differently.
+StatusOr<std::vector<std::vector<TokenId>>> tokenize_bad_words(
+    const text::Tokenizer& tokenizer, const std::vector<std::string>& words) {
   std::vector<std::vector<TokenId>> out;
   for (const std::string& word : words) {
     const size_t start = word.find_first_not_of(' ');
     const std::string bare = start == std::string::npos ? word : word.substr(start);
     std::vector<TokenId> plain;
     for (const bool space : {false, true}) {
-      StatusOr<std::vector<TokenId>> ids =
-          tokenizer.encode((space ? " " : "") + bare, {.add_special_tokens = false, .parse_special_tokens = true});
+      StatusOr<std::vector<TokenId>> ids = tokenizer.encode(
+          (space ? " " : "") + bare, {.add_special_tokens = false, .parse_special_tokens = true});
       if (!ids.ok()) return ids.status().with_context("bad_words");
       if (ids->empty()) continue;
       const bool new_form = !space || plain.empty() || ids->front() != plain.front();
@@ -39,7 +40,8 @@ StatusOr<std::vector<std::vector<TokenId>>> tokenize_bad_words(const text::Token
     }
   }
   if (out.size() > kMaxBadWords) {
-    return invalid_argument("bad_words give more than " + std::to_string(kMaxBadWords) + " token sequences")
+    return invalid_argument("bad_words give more than " + std::to_string(kMaxBadWords) +
+                            " token sequences")
         .with_param("bad_words");
   }
   return out;
@@ -47,7 +49,8 @@ StatusOr<std::vector<std::vector<TokenId>>> tokenize_bad_words(const text::Token
 
 }  // namespace
 
-InProcessClient::InProcessClient(ModelInfo model, const EngineOptions& options, std::unique_ptr<text::TextModel> text,
+InProcessClient::InProcessClient(ModelInfo model, const EngineOptions& options,
+                                 std::unique_ptr<text::TextModel> text,
                                  const SchedulerConfig& scheduler, std::unique_ptr<KvManager> cache,
                                  std::unique_ptr<Executor> executor)
     : model_(std::move(model)), options_(options), text_(std::move(text)), metrics_(model_) {
@@ -58,11 +61,14 @@ InProcessClient::InProcessClient(ModelInfo model, const EngineOptions& options, 
           .cancel = [this](RequestKey key) { engine_->cancel(key); },
           .ended = [this](RequestKey key) { forget(key); },
       });
-  engine_ = std::make_unique<Engine>(scheduler, std::move(cache), std::move(executor),
-                                     [this](std::vector<SequenceEvent> events) { outputs_->push(std::move(events)); });
+  engine_ = std::make_unique<Engine>(
+      scheduler, std::move(cache), std::move(executor),
+      [this](std::vector<SequenceEvent> events) { outputs_->push(std::move(events)); });
 }
 
-InProcessClient::~InProcessClient() { shutdown(0); }
+InProcessClient::~InProcessClient() {
+  shutdown(0);
+}
 
 Status InProcessClient::check_length(const GenerateRequest& request, int& max_tokens) const {
   const int prompt = static_cast<int>(request.prompt_token_ids.size());
@@ -74,7 +80,8 @@ Status InProcessClient::check_length(const GenerateRequest& request, int& max_to
                             " tokens. However, you requested " + std::to_string(output) +
                             " output tokens and your prompt contains " + std::to_string(prompt) +
                             " input tokens, for a total of " + std::to_string(prompt + output) +
-                            " tokens. Please reduce the length of the input prompt or the number of requested output "
+                            " tokens. Please reduce the length of the input prompt or the number "
+                            "of requested output "
                             "tokens.")
         .with_param("input_tokens");
   }
@@ -89,28 +96,32 @@ StatusOr<std::shared_ptr<Request>> InProcessClient::prepare(GenerateRequest requ
   }
   for (TokenId id : request.prompt_token_ids) {
     if (id < 0 || id >= model_.vocab_size) {
-      return invalid_argument("Token id " + std::to_string(id) + " is out of vocabulary").with_param("prompt");
+      return invalid_argument("Token id " + std::to_string(id) + " is out of vocabulary")
+          .with_param("prompt");
     }
   }
   auto made = std::make_shared<Request>();
   RETURN_IF_ERROR(check_length(request, made->max_tokens));
-  ASSIGN_OR_RETURN(made->bad_words, tokenize_bad_words(text_->tokenizer(), request.sampling.bad_words));
+  ASSIGN_OR_RETURN(made->bad_words,
+                   tokenize_bad_words(text_->tokenizer(), request.sampling.bad_words));
 
   made->key = RequestKey(next_key_.fetch_add(1));
-  made->id = request.request_id.empty() ? "request-" + std::to_string(made->key.value) : std::move(request.request_id);
+  made->id = request.request_id.empty() ? "request-" + std::to_string(made->key.value)
+                                        : std::move(request.request_id);
   made->priority = request.priority;
   made->arrival = request.arrival > 0 ? request.arrival : steady_seconds();
   made->cache_salt = std::move(request.cache_salt);
   if (!request.sampling.ignore_eos) made->eos_ids = model_.eos_token_ids;
-  made->seed = request.sampling.seed
-                   ? static_cast<uint64_t>(*request.sampling.seed)
-                   : mix(static_cast<uint64_t>(options_.model.seed) ^ mix(static_cast<uint64_t>(made->key.value)));
+  made->seed = request.sampling.seed ? static_cast<uint64_t>(*request.sampling.seed)
+                                     : mix(static_cast<uint64_t>(options_.model.seed) ^
+                                           mix(static_cast<uint64_t>(made->key.value)));
   made->prompt = std::make_shared<const std::vector<TokenId>>(std::move(request.prompt_token_ids));
   made->params = std::make_shared<const SamplingParams>(std::move(request.sampling));
   return made;
 }
 
-StatusOr<std::string> InProcessClient::submit_masked(GenerateRequest request, std::shared_ptr<StreamSink> sink,
+StatusOr<std::string> InProcessClient::submit_masked(GenerateRequest request,
+                                                     std::shared_ptr<StreamSink> sink,
                                                      MakeMasker make_masker) {
   ASSIGN_OR_RETURN(std::shared_ptr<Request> made, prepare(std::move(request)));
   made->make_masker = std::move(make_masker);
@@ -161,7 +172,9 @@ Status InProcessClient::health() const {
   return ok_status();
 }
 
-std::string InProcessClient::metrics_text() const { return metrics_.text(engine_->stats()); }
+std::string InProcessClient::metrics_text() const {
+  return metrics_.text(engine_->stats());
+}
 
 void InProcessClient::shutdown(double timeout_seconds) {
   std::vector<RequestKey> left;

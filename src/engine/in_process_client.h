@@ -1,5 +1,5 @@
-// InProcessClient: the EngineClient of an engine in this process. It checks and tokenises what a request brings,
-// gives it a key, and joins Engine, OutputProcessor and metrics. Any thread.
+// InProcessClient: the EngineClient of an engine in this process. It checks and tokenises what a
+// request brings, gives it a key, and joins Engine, OutputProcessor and metrics. Any thread.
 #pragma once
 
 #include <atomic>
@@ -19,9 +19,9 @@ namespace octavo {
 
 class InProcessClient : public EngineClient {
  public:
-  InProcessClient(ModelInfo model, const EngineOptions& options, std::unique_ptr<text::TextModel> text,
-                  const SchedulerConfig& scheduler, std::unique_ptr<KvManager> cache,
-                  std::unique_ptr<Executor> executor);
+  InProcessClient(ModelInfo model, const EngineOptions& options,
+                  std::unique_ptr<text::TextModel> text, const SchedulerConfig& scheduler,
+                  std::unique_ptr<KvManager> cache, std::unique_ptr<Executor> executor);
   ~InProcessClient() override;
 
   StatusOr<std::string> submit(GenerateRequest request, std::shared_ptr<StreamSink> sink) override {
@@ -38,7 +38,8 @@ class InProcessClient : public EngineClient {
 
   using MakeMasker = std::function<std::unique_ptr<TokenMasker>()>;
   // submit() for a request whose every sequence is constrained by a masker of its own.
-  StatusOr<std::string> submit_masked(GenerateRequest request, std::shared_ptr<StreamSink> sink, MakeMasker make_masker);
+  StatusOr<std::string> submit_masked(GenerateRequest request, std::shared_ptr<StreamSink> sink,
+                                      MakeMasker make_masker);
 
  private:
   StatusOr<std::shared_ptr<Request>> prepare(GenerateRequest request);
@@ -52,10 +53,10 @@ class InProcessClient : public EngineClient {
 
   mutable std::mutex mutex_;
   std::condition_variable idle_;
-  std::unordered_map<RequestKey, std::string> live_;           // guarded by mutex_
-  std::unordered_multimap<std::string, RequestKey> keys_of_;   // guarded by mutex_
-  bool draining_ = false;                                      // guarded by mutex_
-  bool stopped_ = false;                                       // guarded by mutex_
+  std::unordered_map<RequestKey, std::string> live_;          // guarded by mutex_
+  std::unordered_multimap<std::string, RequestKey> keys_of_;  // guarded by mutex_
+  bool draining_ = false;                                     // guarded by mutex_
+  bool stopped_ = false;                                      // guarded by mutex_
   std::atomic<int64_t> next_key_{0};
 
   std::unique_ptr<OutputProcessor> outputs_;  // must outlive engine_, which pushes into it

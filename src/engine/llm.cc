@@ -56,7 +56,8 @@ class Collector {
 
 class CollectingSink : public StreamSink {
  public:
-  CollectingSink(std::shared_ptr<Collector> collector, size_t index) : collector_(std::move(collector)), index_(index) {}
+  CollectingSink(std::shared_ptr<Collector> collector, size_t index)
+      : collector_(std::move(collector)), index_(index) {}
   bool on_output(RequestOutput output) override {
     collector_->add(index_, std::move(output));
     return true;
@@ -84,8 +85,8 @@ StatusOr<std::vector<RequestOutput>> LLM::generate(const std::vector<std::string
   return generate_ids(ids, params);
 }
 
-StatusOr<std::vector<RequestOutput>> LLM::generate_ids(const std::vector<std::vector<TokenId>>& prompts,
-                                                       const SamplingParams& params) {
+StatusOr<std::vector<RequestOutput>> LLM::generate_ids(
+    const std::vector<std::vector<TokenId>>& prompts, const SamplingParams& params) {
   if (prompts.empty()) return std::vector<RequestOutput>();
   auto collector = std::make_shared<Collector>(prompts.size());
   std::vector<std::string> submitted;
@@ -93,7 +94,8 @@ StatusOr<std::vector<RequestOutput>> LLM::generate_ids(const std::vector<std::ve
     GenerateRequest request;
     request.prompt_token_ids = prompts[i];
     request.sampling = params;
-    StatusOr<std::string> id = engine_->submit(std::move(request), std::make_shared<CollectingSink>(collector, i));
+    StatusOr<std::string> id =
+        engine_->submit(std::move(request), std::make_shared<CollectingSink>(collector, i));
     if (!id.ok()) {
       for (const std::string& other : submitted) engine_->cancel(other);
       return id.status().with_context("prompt " + std::to_string(i));
@@ -108,7 +110,8 @@ StatusOr<std::vector<RequestOutput>> LLM::chat(const std::vector<ChatPrompt>& co
   std::vector<std::vector<TokenId>> ids;
   for (const ChatPrompt& conversation : conversations) {
     ASSIGN_OR_RETURN(std::string text, engine_->text().render_chat(conversation));
-    ASSIGN_OR_RETURN(std::vector<TokenId> tokens, engine_->text().encode(text, {.add_special_tokens = false}));
+    ASSIGN_OR_RETURN(std::vector<TokenId> tokens,
+                     engine_->text().encode(text, {.add_special_tokens = false}));
     ids.push_back(std::move(tokens));
   }
   return generate_ids(ids, params);

@@ -32,14 +32,19 @@ std::string seconds_text(double seconds) {
   return text;
 }
 
-// Everything that lives as long as the model does, and the runner on it. Owned by the executor's thread.
+// Everything that lives as long as the model does, and the runner on it. Owned by the executor's
+// thread.
 class LocalRunner : public StepRunner {
  public:
-  LocalRunner(std::unique_ptr<Backend> backend, std::unique_ptr<Model> model, const std::vector<KvCacheSpec>& caches,
-              DType activation, const SamplerSpec& sampler)
-      : backend_(std::move(backend)), model_(std::move(model)), runner_(*backend_, *model_, caches, activation, sampler) {}
+  LocalRunner(std::unique_ptr<Backend> backend, std::unique_ptr<Model> model,
+              const std::vector<KvCacheSpec>& caches, DType activation, const SamplerSpec& sampler)
+      : backend_(std::move(backend)),
+        model_(std::move(model)),
+        runner_(*backend_, *model_, caches, activation, sampler) {}
   void forward(const BatchPlan& plan) override { runner_.forward(plan); }
-  StepResult finish(const BatchPlan& plan, const StepMasks& masks) override { return runner_.finish(plan, masks); }
+  StepResult finish(const BatchPlan& plan, const StepMasks& masks) override {
+    return runner_.finish(plan, masks);
+  }
 
  private:
   std::unique_ptr<Backend> backend_;
@@ -49,41 +54,49 @@ class LocalRunner : public StepRunner {
 
 StatusOr<DType> resolve_dtype(const std::string& asked, DType checkpoint) {
   // As vLLM on a CPU: a float32 checkpoint is served in bfloat16 unless the user asks for more.
-  if (asked == "auto" || asked.empty()) return checkpoint == DType::kF32 ? DType::kBF16 : checkpoint;
+  if (asked == "auto" || asked.empty())
+    return checkpoint == DType::kF32 ? DType::kBF16 : checkpoint;
   StatusOr<DType> dtype = parse_dtype(asked);
   if (!dtype.ok() || (*dtype != DType::kF32 && *dtype != DType::kBF16 && *dtype != DType::kF16)) {
-    return invalid_argument("--dtype must be auto, bfloat16, float16 or float32, not '" + asked + "'");
+    return invalid_argument("--dtype must be auto, bfloat16, float16 or float32, not '" + asked +
+                            "'");
   }
   return dtype;
 }
 
 Status check_options(const EngineOptions& o) {
-  if (o.device.device == "cuda") return unimplemented("--device cuda: this build has no CUDA backend");
+  if (o.device.device == "cuda")
+    return unimplemented("--device cuda: this build has no CUDA backend");
   if (o.device.device != "auto" && o.device.device != "cpu") {
     return invalid_argument("--device must be auto, cpu or cuda, not '" + o.device.device + "'");
   }
   if (o.cache.block_size < 16 || o.cache.block_size % 16 != 0 || o.cache.block_size > 1024) {
-    return invalid_argument("--block-size must be a multiple of 16 up to 1024, not " + std::to_string(o.cache.block_size));
+    return invalid_argument("--block-size must be a multiple of 16 up to 1024, not " +
+                            std::to_string(o.cache.block_size));
   }
   if (o.cache.kv_cache_memory_bytes && *o.cache.kv_cache_memory_bytes < 1) {
     return invalid_argument("--kv-cache-memory-bytes must be positive");
   }
   if (o.scheduler.max_num_seqs < 1) return invalid_argument("--max-num-seqs must be at least 1");
   if (o.scheduler.max_num_batched_tokens < o.scheduler.max_num_seqs) {
-    return invalid_argument("--max-num-batched-tokens (" + std::to_string(o.scheduler.max_num_batched_tokens) +
+    return invalid_argument("--max-num-batched-tokens (" +
+                            std::to_string(o.scheduler.max_num_batched_tokens) +
                             ") must be greater than or equal to --max-num-seqs (" +
                             std::to_string(o.scheduler.max_num_seqs) + ")");
   }
   if (o.scheduler.policy != "fcfs" && o.scheduler.policy != "priority") {
-    return invalid_argument("--scheduling-policy must be fcfs or priority, not '" + o.scheduler.policy + "'");
+    return invalid_argument("--scheduling-policy must be fcfs or priority, not '" +
+                            o.scheduler.policy + "'");
   }
-  if (o.model.max_model_len && *o.model.max_model_len < 1) return invalid_argument("--max-model-len must be at least 1");
+  if (o.model.max_model_len && *o.model.max_model_len < 1)
+    return invalid_argument("--max-model-len must be at least 1");
   return ok_status();
 }
 
-StatusOr<std::unique_ptr<text::TextModel>> load_text(const EngineOptions& options, const fs::path& directory,
-                                                     int vocab_size) {
-  const fs::path path = options.model.tokenizer.empty() ? directory : fs::path(options.model.tokenizer);
+StatusOr<std::unique_ptr<text::TextModel>> load_text(const EngineOptions& options,
+                                                     const fs::path& directory, int vocab_size) {
+  const fs::path path =
+      options.model.tokenizer.empty() ? directory : fs::path(options.model.tokenizer);
   std::error_code ignored;
   if (options.model.load_format == "dummy" && options.model.tokenizer.empty() &&
       !fs::exists(path / "tokenizer.json", ignored)) {
@@ -92,14 +105,19 @@ StatusOr<std::unique_ptr<text::TextModel>> load_text(const EngineOptions& option
   return text::TextModel::load(path, options.model.chat_template);
 }
 
-StatusOr<LoadReport> load_weights(const EngineOptions& options, const fs::path& directory, Model& model, int threads) {
+StatusOr<LoadReport> load_weights(const EngineOptions& options, const fs::path& directory,
+                                  Model& model, int threads) {
   const std::string& format = options.model.load_format;
-  if (format == "dummy") return load_dummy(model, static_cast<uint64_t>(options.model.seed), threads);
-  if (format == "auto" || format == "safetensors" || format == "hf") return load_safetensors(directory, model, threads);
-  return unimplemented("--load-format " + format + " is not supported; auto, safetensors and dummy are");
+  if (format == "dummy")
+    return load_dummy(model, static_cast<uint64_t>(options.model.seed), threads);
+  if (format == "auto" || format == "safetensors" || format == "hf")
+    return load_safetensors(directory, model, threads);
+  return unimplemented("--load-format " + format +
+                       " is not supported; auto, safetensors and dummy are");
 }
 
-// Config, weights and text of a directory, on a backend. The tokenizer is read while the weights are.
+// Config, weights and text of a directory, on a backend. The tokenizer is read while the weights
+// are.
 struct Loaded {
   ModelConfig config;
   DType dtype = DType::kBF16;
@@ -122,8 +140,9 @@ StatusOr<Loaded> load(const EngineOptions& options) {
 
   StatusOr<std::unique_ptr<text::TextModel>> text = internal_error("not read");
   std::thread reader([&] { text = load_text(options, directory, l.config.vocab_size); });
-  const int threads = options.device.threads > 0 ? options.device.threads
-                                                 : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const int threads = options.device.threads > 0
+                          ? options.device.threads
+                          : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   const Status loaded = [&]() -> Status {
     ASSIGN_OR_RETURN(l.model, make_model(l.config, l.dtype, *l.backend));
     ASSIGN_OR_RETURN(l.report, load_weights(options, directory, *l.model, threads));
@@ -136,7 +155,8 @@ StatusOr<Loaded> load(const EngineOptions& options) {
   return l;
 }
 
-StatusOr<MemoryPlan> plan_for(const EngineOptions& options, const Loaded& l, std::vector<KvCacheSpec>& groups) {
+StatusOr<MemoryPlan> plan_for(const EngineOptions& options, const Loaded& l,
+                              std::vector<KvCacheSpec>& groups) {
   MemoryDemand demand;
   for (KvCacheSpec& group : groups) {
     group.block_size = options.cache.block_size;
@@ -144,8 +164,8 @@ StatusOr<MemoryPlan> plan_for(const EngineOptions& options, const Loaded& l, std
     demand.block_bytes.push_back(static_cast<int64_t>(l.backend->kv_block_bytes(group)));
   }
   demand.groups = groups;
-  demand.kv_budget = options.cache.kv_cache_memory_bytes.value_or(
-      static_cast<int64_t>(static_cast<double>(available_memory_bytes()) * options.cache.memory_share));
+  demand.kv_budget = options.cache.kv_cache_memory_bytes.value_or(static_cast<int64_t>(
+      static_cast<double>(available_memory_bytes()) * options.cache.memory_share));
   demand.max_position = l.config.max_position;
   demand.asked_max_model_len = options.model.max_model_len;
   demand.max_num_seqs = options.scheduler.max_num_seqs;
@@ -155,7 +175,8 @@ StatusOr<MemoryPlan> plan_for(const EngineOptions& options, const Loaded& l, std
   return plan;
 }
 
-ModelInfo describe(const EngineOptions& options, const Loaded& l, const MemoryPlan& plan, int64_t weight_bytes) {
+ModelInfo describe(const EngineOptions& options, const Loaded& l, const MemoryPlan& plan,
+                   int64_t weight_bytes) {
   ModelInfo info;
   info.name = options.model.served_name.empty() ? options.model.model : options.model.served_name;
   info.architecture = l.config.architecture;
@@ -178,23 +199,25 @@ ModelInfo describe(const EngineOptions& options, const Loaded& l, const MemoryPl
 
 }  // namespace
 
-StatusOr<std::unique_ptr<EngineClient>> make_engine(const EngineOptions& options,
-                                                    std::function<void(const std::string&)> progress) {
+StatusOr<std::unique_ptr<EngineClient>> make_engine(
+    const EngineOptions& options, std::function<void(const std::string&)> progress) {
   const auto say = [&](const std::string& line) {
     if (progress) progress(line);
   };
   RETURN_IF_ERROR(check_options(options));
   ASSIGN_OR_RETURN(Loaded l, load(options));
   const int64_t weight_bytes = l.report.num_parameters * static_cast<int64_t>(size_of(l.dtype));
-  say(l.config.architecture + ", " + std::to_string(l.report.num_parameters / 1'000'000) + " M parameters as " +
-      std::string(to_string(l.dtype)) + " on " + l.backend->name() + ", loaded in " + seconds_text(l.report.seconds));
+  say(l.config.architecture + ", " + std::to_string(l.report.num_parameters / 1'000'000) +
+      " M parameters as " + std::string(to_string(l.dtype)) + " on " + l.backend->name() +
+      ", loaded in " + seconds_text(l.report.seconds));
 
   std::vector<KvCacheSpec> groups = l.model->kv_groups();
   ASSIGN_OR_RETURN(MemoryPlan plan, plan_for(options, l, groups));
   if (!plan.notice.empty()) say(plan.notice);
   say("memory plan: weights " + gib(weight_bytes) + ", KV cache " + gib(plan.kv_bytes) + " (" +
-      std::to_string(groups[0].num_blocks) + " blocks of " + std::to_string(options.cache.block_size) +
-      " tokens, taken as used), context " + std::to_string(plan.max_model_len) + " tokens");
+      std::to_string(groups[0].num_blocks) + " blocks of " +
+      std::to_string(options.cache.block_size) + " tokens, taken as used), context " +
+      std::to_string(plan.max_model_len) + " tokens");
 
   std::vector<CacheGroupSpec> cache_groups;
   for (const KvCacheSpec& group : groups) cache_groups.push_back({group.num_blocks, group.window});
@@ -206,17 +229,21 @@ StatusOr<std::unique_ptr<EngineClient>> make_engine(const EngineOptions& options
   scheduler.max_model_len = plan.max_model_len;
   scheduler.long_prefill_token_threshold = options.scheduler.long_prefill_token_threshold;
   scheduler.chunked_prefill = options.scheduler.enable_chunked_prefill;
-  scheduler.policy = options.scheduler.policy == "priority" ? SchedulingPolicy::kPriority : SchedulingPolicy::kFcfs;
+  scheduler.policy = options.scheduler.policy == "priority" ? SchedulingPolicy::kPriority
+                                                            : SchedulingPolicy::kFcfs;
   scheduler.vocab_size = l.config.vocab_size;
 
   ModelInfo info = describe(options, l, plan, weight_bytes);
-  const SamplerSpec sampler{options.scheduler.max_num_seqs, l.config.vocab_size, plan.max_model_len};
+  const SamplerSpec sampler{options.scheduler.max_num_seqs, l.config.vocab_size,
+                            plan.max_model_len};
   const DType activation = l.backend->activation_dtype(l.dtype);
-  auto runner = std::make_unique<LocalRunner>(std::move(l.backend), std::move(l.model), groups, activation, sampler);
-  auto executor =
-      std::make_unique<WorkerExecutor>(std::move(runner), options.scheduler.async_scheduling ? kStepsInFlight : 1);
-  return std::unique_ptr<EngineClient>(std::make_unique<InProcessClient>(
-      std::move(info), options, std::move(l.text), scheduler, std::move(cache), std::move(executor)));
+  auto runner = std::make_unique<LocalRunner>(std::move(l.backend), std::move(l.model), groups,
+                                              activation, sampler);
+  auto executor = std::make_unique<WorkerExecutor>(
+      std::move(runner), options.scheduler.async_scheduling ? kStepsInFlight : 1);
+  return std::unique_ptr<EngineClient>(
+      std::make_unique<InProcessClient>(std::move(info), options, std::move(l.text), scheduler,
+                                        std::move(cache), std::move(executor)));
 }
 
 }  // namespace octavo

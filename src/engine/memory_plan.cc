@@ -7,14 +7,18 @@
 namespace octavo {
 namespace {
 
-int64_t blocks_for(int64_t tokens, int block_size) { return (tokens + block_size - 1) / block_size; }
+int64_t blocks_for(int64_t tokens, int block_size) {
+  return (tokens + block_size - 1) / block_size;
+}
 
 // The most blocks that `group` can ever use.
-int64_t useful_blocks(const KvCacheSpec& group, const MemoryDemand& d, int max_model_len, int block_size) {
+int64_t useful_blocks(const KvCacheSpec& group, const MemoryDemand& d, int max_model_len,
+                      int block_size) {
   int64_t per_sequence = blocks_for(max_model_len, block_size);
   if (group.window > 0) {
     // A window and a chunk, each perhaps beginning and ending inside a block.
-    per_sequence = std::min(per_sequence, blocks_for(int64_t{group.window} + d.max_chunk, block_size) + 1);
+    per_sequence =
+        std::min(per_sequence, blocks_for(int64_t{group.window} + d.max_chunk, block_size) + 1);
   }
   return per_sequence * d.max_num_seqs;
 }
@@ -37,11 +41,13 @@ StatusOr<MemoryPlan> plan_memory(const MemoryDemand& d, int block_size) {
   even_share = std::min<int64_t>(even_share, std::numeric_limits<int32_t>::max() / 2);
   int64_t full_tokens = std::numeric_limits<int64_t>::max();
   for (size_t g = 0; g < d.groups.size(); ++g) {
-    const int64_t blocks = std::min(even_share, useful_blocks(d.groups[g], d, plan.max_model_len, block_size));
+    const int64_t blocks =
+        std::min(even_share, useful_blocks(d.groups[g], d, plan.max_model_len, block_size));
     if (d.groups[g].window == 0) full_tokens = std::min(full_tokens, blocks * block_size);
     plan.num_blocks.push_back(static_cast<int>(blocks));
     plan.kv_bytes += blocks * d.block_bytes[g];
-    const int64_t least = d.groups[g].window == 0 ? 2 : blocks_for(d.groups[g].window, block_size) + 2;
+    const int64_t least =
+        d.groups[g].window == 0 ? 2 : blocks_for(d.groups[g].window, block_size) + 2;
     if (blocks < std::min(least, useful_blocks(d.groups[g], d, plan.max_model_len, block_size))) {
       return resource_exhausted("no memory for the KV cache: " + std::to_string(d.kv_budget >> 20) +
                                 " MiB hold " + std::to_string(blocks) + " blocks of " +
@@ -52,9 +58,10 @@ StatusOr<MemoryPlan> plan_memory(const MemoryDemand& d, int block_size) {
   if (full_tokens < plan.max_model_len) {
     const std::string held = std::to_string(full_tokens) + " tokens";
     if (d.asked_max_model_len) {
-      return resource_exhausted("--max-model-len " + std::to_string(plan.max_model_len) + " needs more KV cache than the " +
-                                std::to_string(d.kv_budget >> 20) + " MiB there are, which hold " + held +
-                                ": lower it, or raise --kv-cache-memory-bytes");
+      return resource_exhausted("--max-model-len " + std::to_string(plan.max_model_len) +
+                                " needs more KV cache than the " +
+                                std::to_string(d.kv_budget >> 20) + " MiB there are, which hold " +
+                                held + ": lower it, or raise --kv-cache-memory-bytes");
     }
     plan.notice = "max_model_len lowered from " + std::to_string(plan.max_model_len) + " to " +
                   std::to_string(full_tokens) + ": that is what the KV cache holds";

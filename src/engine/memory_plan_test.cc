@@ -48,7 +48,8 @@ TEST(MemoryPlan, AWindowedGroupHoldsAWindowAndAChunkPerSequence) {
 }
 
 TEST(MemoryPlan, SaysWhenThereIsNoMemoryAtAll) {
-  EXPECT_NE(plan_memory(one_group(100), 16).status().message().find("no memory for the KV cache"), std::string::npos);
+  EXPECT_NE(plan_memory(one_group(100), 16).status().message().find("no memory for the KV cache"),
+            std::string::npos);
 }
 
 }  // namespace

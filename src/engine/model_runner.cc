@@ -5,26 +5,32 @@
 
 namespace octavo {
 
-ModelRunner::ModelRunner(Backend& backend, Model& model, const std::vector<KvCacheSpec>& caches, DType activation,
-                         const SamplerSpec& sampler)
-    : backend_(backend), model_(model), sampler_(backend.make_sampler(sampler)), activation_(activation) {
+ModelRunner::ModelRunner(Backend& backend, Model& model, const std::vector<KvCacheSpec>& caches,
+                         DType activation, const SamplerSpec& sampler)
+    : backend_(backend),
+      model_(model),
+      sampler_(backend.make_sampler(sampler)),
+      activation_(activation) {
   for (const KvCacheSpec& spec : caches) caches_.push_back(backend.make_kv_cache(spec));
 }
 
 Tensor ModelRunner::upload(const std::vector<int32_t>& values) {
-  Tensor host{const_cast<int32_t*>(values.data()), DType::kI32, {static_cast<int64_t>(values.size())}};
+  Tensor host{
+      const_cast<int32_t*>(values.data()), DType::kI32, {static_cast<int64_t>(values.size())}};
   Tensor staged = backend_.allocate(DType::kI32, host.shape);
   std::memcpy(staged.data, host.data, host.bytes());
   return backend_.upload(staged);
 }
 
-AttentionBatch ModelRunner::build_group(const BatchPlan& plan, size_t group, const Tensor& row_begin,
-                                        const Tensor& kv_len, const Tensor& positions) {
+AttentionBatch ModelRunner::build_group(const BatchPlan& plan, size_t group,
+                                        const Tensor& row_begin, const Tensor& kv_len,
+                                        const Tensor& positions) {
   const PlanBlockTable& table = plan.tables[group];
   const int block_size = caches_[group]->spec().block_size;
   const auto rows = static_cast<int64_t>(plan.rows.size());
   int64_t width = 1;
-  for (int64_t r = 0; r < rows; ++r) width = std::max<int64_t>(width, table.begin[r + 1] - table.begin[r]);
+  for (int64_t r = 0; r < rows; ++r)
+    width = std::max<int64_t>(width, table.begin[r + 1] - table.begin[r]);
 
   Tensor blocks = backend_.allocate(DType::kI32, {rows, width});
   Tensor slots = backend_.allocate(DType::kI64, {static_cast<int64_t>(plan.tokens.size())});
@@ -55,7 +61,9 @@ AttentionBatch ModelRunner::build_group(const BatchPlan& plan, size_t group, con
 }
 
 void ModelRunner::build_batch(const BatchPlan& plan) {
-  Tensor tokens{const_cast<TokenId*>(plan.tokens.data()), DType::kI32, {static_cast<int64_t>(plan.tokens.size())}};
+  Tensor tokens{const_cast<TokenId*>(plan.tokens.data()),
+                DType::kI32,
+                {static_cast<int64_t>(plan.tokens.size())}};
   batch_ = Batch();
   batch_.tokens = sampler_->resolve_tokens(tokens);
 
@@ -74,7 +82,8 @@ void ModelRunner::build_batch(const BatchPlan& plan) {
     batch_.groups.push_back(build_group(plan, g, begin, lengths, batch_.positions));
   }
 
-  // Logits of the sampled rows' last tokens first, then those of prompt positions that were asked for.
+  // Logits of the sampled rows' last tokens first, then those of prompt positions that were asked
+  // for.
   std::vector<int32_t> logit_rows;
   for (const PlanSample& sample : plan.samples) {
     const PlanRow& row = plan.rows[sample.row];

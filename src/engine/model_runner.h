@@ -1,8 +1,8 @@
-// ModelRunner: turns a BatchPlan into one forward pass and drawn tokens. It owns what lives on the device:
-// backend, model, KV caches, the sampler's state rows. Called by a worker thread only.
+// ModelRunner: turns a BatchPlan into one forward pass and drawn tokens. It owns what lives on the
+// device: backend, model, KV caches, the sampler's state rows. Called by a worker thread only.
 //
-// A step has two halves: forward() computes logits and draws every row that needs no mask; finish() draws the
-// others and yields the result.
+// A step has two halves: forward() computes logits and draws every row that needs no mask; finish()
+// draws the others and yields the result.
 #pragma once
 
 #include <memory>
@@ -17,8 +17,8 @@ namespace octavo {
 class ModelRunner {
  public:
   // `caches`: one per group of model->kv_groups(), complete specs. `model` was built on `backend`.
-  ModelRunner(Backend& backend, Model& model, const std::vector<KvCacheSpec>& caches, DType activation,
-              const SamplerSpec& sampler);
+  ModelRunner(Backend& backend, Model& model, const std::vector<KvCacheSpec>& caches,
+              DType activation, const SamplerSpec& sampler);
 
   void forward(const BatchPlan& plan);
   StepResult finish(const BatchPlan& plan, const StepMasks& masks);
@@ -36,7 +36,7 @@ class ModelRunner {
   std::unique_ptr<Sampler> sampler_;
   DType activation_;
   Batch batch_;
-  Tensor logits_;      // [samples + prompt logprob rows, vocab] of the step in progress
+  Tensor logits_;  // [samples + prompt logprob rows, vocab] of the step in progress
   StepResult result_;
 };
 

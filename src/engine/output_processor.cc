@@ -1,5 +1,5 @@
-// Each shard is a thread with a queue of messages. Requests are added, progress and end only through their
-// shard's queue, so nothing about a request is shared between threads.
+// Each shard is a thread with a queue of messages. Requests are added, progress and end only
+// through their shard's queue, so nothing about a request is shared between threads.
 #include "engine/output_processor.h"
 
 #include <pthread.h>
@@ -55,7 +55,10 @@ using Message = std::variant<AddMessage, EndMessage, std::vector<SequenceEvent>>
 class OutputProcessor::Shard {
  public:
   Shard(const text::Tokenizer& tokenizer, EngineMetrics& metrics, const Callbacks& callbacks)
-      : tokenizer_(tokenizer), metrics_(metrics), callbacks_(callbacks), thread_([this] { run(); }) {
+      : tokenizer_(tokenizer),
+        metrics_(metrics),
+        callbacks_(callbacks),
+        thread_([this] { run(); }) {
     pthread_setname_np(thread_.native_handle(), "octavo-output");
   }
   ~Shard() {
@@ -96,7 +99,8 @@ class OutputProcessor::Shard {
 
   void handle(AddMessage& m) {
     Stream stream;
-    for (int i = 0; i < m.request->params->n; ++i) stream.answers.emplace_back(tokenizer_, *m.request);
+    for (int i = 0; i < m.request->params->n; ++i)
+      stream.answers.emplace_back(tokenizer_, *m.request);
     stream.times.arrival = m.request->arrival;
     const RequestKey key = m.request->key;
     stream.request = std::move(m.request);
@@ -203,13 +207,15 @@ class OutputProcessor::Shard {
     TokenLogprobs out;
     out.chosen = {token.token, token.logprob, token.rank, text_of(token.token)};
     int rank = 0;
-    for (const auto& [id, logprob] : token.top) out.top.push_back({id, logprob, ++rank, text_of(id)});
+    for (const auto& [id, logprob] : token.top)
+      out.top.push_back({id, logprob, ++rank, text_of(id)});
     return out;
   }
 
   void keep_prompt_logprobs(Stream& stream, const SequenceEvent& event) {
     if (event.prompt_logprobs.empty()) return;
-    if (stream.prompt_logprobs.empty()) stream.prompt_logprobs.resize(stream.request->prompt->size());
+    if (stream.prompt_logprobs.empty())
+      stream.prompt_logprobs.resize(stream.request->prompt->size());
     for (size_t i = 0; i < event.prompt_logprobs.size(); ++i) {
       const size_t position = static_cast<size_t>(event.prompt_logprobs_first) + i;
       if (position < stream.prompt_logprobs.size()) {
@@ -248,7 +254,8 @@ class OutputProcessor::Shard {
     ++stream.num_ended;
   }
 
-  // Hands the output to the sink; forgets the request after its last one, or when the sink wants no more.
+  // Hands the output to the sink; forgets the request after its last one, or when the sink wants no
+  // more.
   void deliver(StreamMap::iterator found, RequestOutput output, double now, FinishReason reason) {
     Stream& stream = found->second;
     const RequestKey key = found->first;
@@ -289,8 +296,8 @@ class OutputProcessor::Shard {
   std::thread thread_;
 };
 
-OutputProcessor::OutputProcessor(const text::Tokenizer& tokenizer, EngineMetrics& metrics, int threads,
-                                 Callbacks callbacks)
+OutputProcessor::OutputProcessor(const text::Tokenizer& tokenizer, EngineMetrics& metrics,
+                                 int threads, Callbacks callbacks)
     : metrics_(metrics) {
   for (int i = 0; i < std::max(1, threads); ++i) {
     shards_.push_back(std::make_unique<Shard>(tokenizer, metrics, callbacks));
@@ -302,7 +309,8 @@ OutputProcessor::Shard& OutputProcessor::shard(RequestKey key) const {
   return *shards_[static_cast<size_t>(key.value) % shards_.size()];
 }
 
-void OutputProcessor::add(std::shared_ptr<const Request> request, std::shared_ptr<StreamSink> sink) {
+void OutputProcessor::add(std::shared_ptr<const Request> request,
+                          std::shared_ptr<StreamSink> sink) {
   Shard& owner = shard(request->key);
   owner.push(AddMessage{std::move(request), std::move(sink)});
 }
@@ -319,6 +327,8 @@ void OutputProcessor::push(std::vector<SequenceEvent> events) {
   }
 }
 
-void OutputProcessor::end(RequestKey request, FinishReason reason) { shard(request).push(EndMessage{request, reason}); }
+void OutputProcessor::end(RequestKey request, FinishReason reason) {
+  shard(request).push(EndMessage{request, reason});
+}
 
 }  // namespace octavo

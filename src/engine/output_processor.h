@@ -1,6 +1,6 @@
-// OutputProcessor: turns committed tokens into what clients read: text, stop strings, log-probabilities, finish
-// reasons. It owns the output threads; a request belongs to one of them for life, so its sink is called in
-// order. The engine thread only pushes.
+// OutputProcessor: turns committed tokens into what clients read: text, stop strings,
+// log-probabilities, finish reasons. It owns the output threads; a request belongs to one of them
+// for life, so its sink is called in order. The engine thread only pushes.
 #pragma once
 
 #include <functional>
@@ -25,8 +25,10 @@ class OutputProcessor {
   };
 
   // `tokenizer` must outlive it.
-  OutputProcessor(const text::Tokenizer& tokenizer, EngineMetrics& metrics, int threads, Callbacks callbacks);
-  ~OutputProcessor();  // delivers what was pushed, then joins; sinks of unfinished requests hear nothing more
+  OutputProcessor(const text::Tokenizer& tokenizer, EngineMetrics& metrics, int threads,
+                  Callbacks callbacks);
+  ~OutputProcessor();  // delivers what was pushed, then joins; sinks of unfinished requests hear
+                       // nothing more
 
   // Any thread. REQUIRED before the first event of the request can be pushed.
   void add(std::shared_ptr<const Request> request, std::shared_ptr<StreamSink> sink);

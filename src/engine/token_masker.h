@@ -1,6 +1,6 @@
-// TokenMasker: a constraint on one sequence's next token that the host computes from the tokens before it
-// (a grammar). The engine asks for the mask of token n+1 after token n is known, while the device already
-// computes the forward pass of n+1. Engine thread.
+// TokenMasker: a constraint on one sequence's next token that the host computes from the tokens
+// before it (a grammar). The engine asks for the mask of token n+1 after token n is known, while
+// the device already computes the forward pass of n+1. Engine thread.
 #pragma once
 
 #include <cstdint>

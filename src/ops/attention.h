@@ -2,20 +2,22 @@
 //
 // rope_and_cache splits the output of the QKV projection, per token t at position p = positions[t]:
 //   q, k, v = qkv[t]                            Hq, Hkv, Hkv heads of D
-//   q, k = rms_norm per head                    only with q_norm / k_norm (Qwen3), float32 weight [D]
-//   q, k = rotate                               only with rotary > 0: for i < rotary/2, with a = cos(p f_i) and
-//                                               b = sin(p f_i): (x_i, x_{i+r/2}) -> (x_i a - x_{i+r/2} b,
-//                                               x_{i+r/2} a + x_i b)   ("half" layout of transformers)
+//   q, k = rms_norm per head                    only with q_norm / k_norm (Qwen3), float32 weight
+//   [D] q, k = rotate                               only with rotary > 0: for i < rotary/2, with a
+//   = cos(p f_i) and
+//                                               b = sin(p f_i): (x_i, x_{i+r/2}) -> (x_i a -
+//                                               x_{i+r/2} b, x_{i+r/2} a + x_i b)   ("half" layout
+//                                               of transformers)
 //   cache[layer][slot_mapping[t]] = k, v        slot = block * block_size + offset
 //   q_out[t] = q
 //
 // attention:  out[t, h, :] = softmax_j( scale * q[t, h] . k[j, h / (Hq/Hkv)] ) v[j]
-//   over the positions j <= p of t's sequence, and j > p - window if window > 0. Row r of the batch owns the
-//   tokens [row_begin[r], row_begin[r+1]), which are the last of its kv_len[r] positions; all of their keys
-//   are in the cache already. Position j lies in block block_table[r][j / block_size]; entries for blocks
-//   wholly outside the window may be -1.
-//   Precision: scores, softmax and sums in float32. The order of summation over j depends on j only, so a
-//   token's result does not depend on the chunk it was computed in.
+//   over the positions j <= p of t's sequence, and j > p - window if window > 0. Row r of the batch
+//   owns the tokens [row_begin[r], row_begin[r+1]), which are the last of its kv_len[r] positions;
+//   all of their keys are in the cache already. Position j lies in block block_table[r][j /
+//   block_size]; entries for blocks wholly outside the window may be -1. Precision: scores, softmax
+//   and sums in float32. The order of summation over j depends on j only, so a token's result does
+//   not depend on the chunk it was computed in.
 #pragma once
 
 #include <memory>
@@ -31,9 +33,9 @@ struct KvCacheSpec {
   int num_layers = 0;
   int num_kv_heads = 0;
   int head_dim = 0;
-  int block_size = 16;   // a multiple of 16
+  int block_size = 16;  // a multiple of 16
   int num_blocks = 0;
-  int window = 0;        // sliding window in tokens; 0: all positions
+  int window = 0;  // sliding window in tokens; 0: all positions
   DType dtype = DType::kBF16;
 };
 
@@ -58,33 +60,34 @@ struct AttentionBatch {
   Tensor positions;     // [T] int32
   Tensor block_table;   // [R, max_blocks] int32
   Tensor slot_mapping;  // [T] int64
-  // The same integers on the host where the device's copy is elsewhere; on the CPU equal to the above.
+  // The same integers on the host where the device's copy is elsewhere; on the CPU equal to the
+  // above.
   Tensor host_row_begin;
   Tensor host_kv_len;
 };
 
 struct RopeAndCacheArgs {
-  Tensor qkv;                            // [T, (Hq + 2 Hkv) * D]
+  Tensor qkv;  // [T, (Hq + 2 Hkv) * D]
   int num_q_heads = 0;
   KvCache* cache = nullptr;
-  int layer = 0;                         // within the group
+  int layer = 0;  // within the group
   const AttentionBatch* batch = nullptr;
-  int rotary_dims = 0;                   // even, <= D; 0: no rotation
-  Tensor cos_sin;                        // [max_position, rotary_dims] float32: cos of rotary/2, then sin
+  int rotary_dims = 0;  // even, <= D; 0: no rotation
+  Tensor cos_sin;       // [max_position, rotary_dims] float32: cos of rotary/2, then sin
   const VectorWeight* q_norm = nullptr;
   const VectorWeight* k_norm = nullptr;
   float norm_eps = 1e-6f;
-  Tensor q_out;                          // [T, Hq * D]
+  Tensor q_out;  // [T, Hq * D]
 };
 
 struct AttentionArgs {
-  Tensor q;                              // [T, Hq * D]
+  Tensor q;  // [T, Hq * D]
   int num_q_heads = 0;
   const KvCache* cache = nullptr;
   int layer = 0;
   const AttentionBatch* batch = nullptr;
   float scale = 1;
-  Tensor out;                            // [T, Hq * D]
+  Tensor out;  // [T, Hq * D]
 };
 
 }  // namespace octavo

@@ -1,15 +1,16 @@
-// Backend: one device and its op table. A model calls ops through this interface and never learns which
-// device it runs on. Each op's header (linear.h, attention.h, …) is its specification: formula, shapes,
-// dtypes, precision. All outputs are allocated by the caller and written whole; no op works in place.
+// Backend: one device and its op table. A model calls ops through this interface and never learns
+// which device it runs on. Each op's header (linear.h, attention.h, …) is its specification:
+// formula, shapes, dtypes, precision. All outputs are allocated by the caller and written whole; no
+// op works in place.
 //
-// Thread: all ops of one backend are called from its one worker thread; an op may use the backend's own
-// threads inside, and on an asynchronous device returns before the work is done.
+// Thread: all ops of one backend are called from its one worker thread; an op may use the backend's
+// own threads inside, and on an asynchronous device returns before the work is done.
 //
 // Activations have the dtype activation_dtype(): float32 on the CPU, the model's dtype on a GPU.
 //
-// Determinism (design decision 9): the result for one row (token) must not depend, bit for bit, on how many
-// other rows there are, on how a sequence was cut into chunks, or on the number of threads. On the CPU every
-// op keeps this; a GPU backend has a form of each that does.
+// Determinism (design decision 9): the result for one row (token) must not depend, bit for bit, on
+// how many other rows there are, on how a sequence was cut into chunks, or on the number of
+// threads. On the CPU every op keeps this; a GPU backend has a form of each that does.
 #pragma once
 
 #include <memory>

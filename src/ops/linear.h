@@ -1,16 +1,16 @@
 // linear:  out[m, n] = act( sum_k x[m, k] * W[n, k] + bias[n] ) + residual[m, n]
 //
 // x        [M, K] activation dtype
-// W        [N, K] logical shape, in the packed layout of the backend, dtype float32, bfloat16 or float16
-// bias     [N], float32, optional
-// residual [M, N] activation dtype, optional
-// out      [M, N] activation dtype; float32 for logits on every backend. With kSwiGlu: [M, N/2].
+// W        [N, K] logical shape, in the packed layout of the backend, dtype float32, bfloat16 or
+// float16 bias     [N], float32, optional residual [M, N] activation dtype, optional out      [M,
+// N] activation dtype; float32 for logits on every backend. With kSwiGlu: [M, N/2].
 //
 // act: kNone; kGeluTanh: 0.5 v (1 + tanh(sqrt(2/pi) (v + 0.044715 v^3))), the "gelu_new" of GPT-2;
-// kGelu: 0.5 v (1 + erf(v / sqrt 2)); kSwiGlu: rows [0, N/2) of W are the gate g, the others u: silu(g) * u.
+// kGelu: 0.5 v (1 + erf(v / sqrt 2)); kSwiGlu: rows [0, N/2) of W are the gate g, the others u:
+// silu(g) * u.
 //
-// Precision: products of the weight's dtype and at least that dtype for x, sums in float32. The order of
-// summation over k is the same for every m, M and thread count.
+// Precision: products of the weight's dtype and at least that dtype for x, sums in float32. The
+// order of summation over k is the same for every m, M and thread count.
 #pragma once
 
 #include <cstdint>
@@ -33,11 +33,13 @@ class LinearWeight {
  public:
   virtual ~LinearWeight() = default;
   virtual const LinearSpec& spec() const = 0;
-  // Writes logical rows [first_row, first_row + src.dim(0)) from src [rows, K], any float dtype, host memory.
-  // Disjoint rows may be written by several threads at once (cut at multiples of 64 rows).
+  // Writes logical rows [first_row, first_row + src.dim(0)) from src [rows, K], any float dtype,
+  // host memory. Disjoint rows may be written by several threads at once (cut at multiples of 64
+  // rows).
   virtual void load_rows(int64_t first_row, const Tensor& src) = 0;
-  // The same for a weight stored transposed (GPT-2's Conv1D): src [rows of K, columns of N] holds input
-  // features [first_k, first_k + src.dim(0)) of output features [first_n, first_n + src.dim(1)).
+  // The same for a weight stored transposed (GPT-2's Conv1D): src [rows of K, columns of N] holds
+  // input features [first_k, first_k + src.dim(0)) of output features [first_n, first_n +
+  // src.dim(1)).
   virtual void load_transposed(int64_t first_k, int64_t first_n, const Tensor& src) = 0;
   virtual size_t bytes() const = 0;
 };

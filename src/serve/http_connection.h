@@ -78,7 +78,8 @@ class Connection final : public ExchangeSender, public std::enable_shared_from_t
   void arm_read();
   bool receive();  // false: end of file or error
 
-  // A condition variable of one thread: sleep_until() ends at notify() (true) or at the deadline (false).
+  // A condition variable of one thread: sleep_until() ends at notify() (true) or at the deadline
+  // (false).
   boost::asio::awaitable<bool> sleep_until(Clock::time_point deadline);
   void notify() {
     notified_ = true;

@@ -12,7 +12,9 @@ constexpr size_t kHugePage = 2u << 20;
 constexpr size_t kAlign = 64;
 constexpr size_t kFirstChunk = 1u << 20;
 
-size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+size_t round_up(size_t n, size_t to) {
+  return (n + to - 1) / to * to;
+}
 }  // namespace
 
 StatusOr<std::unique_ptr<Arena>> Arena::reserve(MemoryTag tag, size_t bytes) {
@@ -32,9 +34,13 @@ StatusOr<std::unique_ptr<Arena>> Arena::reserve(MemoryTag tag, size_t bytes) {
   return std::unique_ptr<Arena>(new Arena(tag, data, size));
 }
 
-Arena::~Arena() { munmap(data_, size_); }
+Arena::~Arena() {
+  munmap(data_, size_);
+}
 
-void Arena::release_pages() { madvise(data_, size_, MADV_DONTNEED); }
+void Arena::release_pages() {
+  madvise(data_, size_, MADV_DONTNEED);
+}
 
 struct Workspace::Chunk {
   std::unique_ptr<Chunk, ChunkDeleter> older;

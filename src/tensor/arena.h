@@ -1,6 +1,6 @@
-// Arena: a tagged range of host memory, reserved once and backed by pages only where touched, so that a large
-// plan costs nothing until it is used and addresses never change. Workspace: bump allocation inside one, for
-// the activations of a step. One thread at a time.
+// Arena: a tagged range of host memory, reserved once and backed by pages only where touched, so
+// that a large plan costs nothing until it is used and addresses never change. Workspace: bump
+// allocation inside one, for the activations of a step. One thread at a time.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,8 @@ enum class MemoryTag { kWeights, kKvCache, kWorkspace, kTraining };
 
 class Arena {
  public:
-  // Reserves `bytes`, page aligned, zero where never written. Huge pages are asked for where that helps.
+  // Reserves `bytes`, page aligned, zero where never written. Huge pages are asked for where that
+  // helps.
   static StatusOr<std::unique_ptr<Arena>> reserve(MemoryTag tag, size_t bytes);
   ~Arena();
   Arena(const Arena&) = delete;
@@ -35,8 +36,8 @@ class Arena {
   size_t size_;
 };
 
-// Allocates by moving a pointer; reset() frees all at once. Grows by chunks when a step needs more than any
-// before it, so it never fails for lack of a plan.
+// Allocates by moving a pointer; reset() frees all at once. Grows by chunks when a step needs more
+// than any before it, so it never fails for lack of a plan.
 class Workspace {
  public:
   Workspace() = default;

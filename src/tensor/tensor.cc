@@ -8,17 +8,22 @@ namespace octavo {
 size_t size_of(DType dtype) {
   switch (dtype) {
     case DType::kF32:
-    case DType::kI32: return 4;
+    case DType::kI32:
+      return 4;
     case DType::kBF16:
-    case DType::kF16: return 2;
-    case DType::kI64: return 8;
-    case DType::kU8: return 1;
+    case DType::kF16:
+      return 2;
+    case DType::kI64:
+      return 8;
+    case DType::kU8:
+      return 1;
   }
   return 0;
 }
 
 std::string_view to_string(DType dtype) {
-  static constexpr std::string_view kNames[] = {"float32", "bfloat16", "float16", "int32", "int64", "uint8"};
+  static constexpr std::string_view kNames[] = {"float32", "bfloat16", "float16",
+                                                "int32",   "int64",    "uint8"};
   return kNames[static_cast<size_t>(dtype)];
 }
 
@@ -88,7 +93,7 @@ uint16_t float_to_f16(float value) {
   const uint32_t magnitude = bits & 0x7FFFFFFF;
   if (magnitude > 0x7F800000) return sign | 0x7E00;
   if (magnitude >= 0x477FF000) return sign | 0x7C00;  // 65520 and above round to infinity
-  if (magnitude < 0x38800000) {                        // subnormal: a multiple of 2^-24
+  if (magnitude < 0x38800000) {                       // subnormal: a multiple of 2^-24
     const float scaled = std::ldexp(std::fabs(value), 24);
     return sign | static_cast<uint16_t>(std::nearbyint(scaled));
   }
@@ -98,10 +103,14 @@ uint16_t float_to_f16(float value) {
 
 float read_float(const Tensor& t, int64_t i) {
   switch (t.dtype) {
-    case DType::kF32: return t.as<float>()[i];
-    case DType::kBF16: return bf16_to_float(t.as<uint16_t>()[i]);
-    case DType::kF16: return f16_to_float(t.as<uint16_t>()[i]);
-    default: CHECK(false && "read_float of an integer tensor");
+    case DType::kF32:
+      return t.as<float>()[i];
+    case DType::kBF16:
+      return bf16_to_float(t.as<uint16_t>()[i]);
+    case DType::kF16:
+      return f16_to_float(t.as<uint16_t>()[i]);
+    default:
+      CHECK(false && "read_float of an integer tensor");
   }
 }
 

@@ -1,5 +1,5 @@
-// Tensor: a view of a dense row-major array somewhere in a device's memory. It owns nothing; Storage and
-// Workspace do. Trivially cheap to copy; any thread.
+// Tensor: a view of a dense row-major array somewhere in a device's memory. It owns nothing;
+// Storage and Workspace do. Trivially cheap to copy; any thread.
 #pragma once
 
 #include <array>
@@ -81,7 +81,7 @@ struct Tensor {
 float bf16_to_float(uint16_t bits);
 uint16_t float_to_bf16(float value);  // round to nearest even; NaN stays NaN
 float f16_to_float(uint16_t bits);
-uint16_t float_to_f16(float value);   // round to nearest even, overflow to infinity
+uint16_t float_to_f16(float value);  // round to nearest even, overflow to infinity
 // Element i of a float tensor of any dtype, on the CPU. For tests and loading, not for kernels.
 float read_float(const Tensor& t, int64_t i);
 

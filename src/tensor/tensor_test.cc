@@ -28,8 +28,8 @@ TEST(NumberFormats, EveryBf16ValueSurvivesARoundTrip) {
 }
 
 TEST(NumberFormats, RoundToNearestEven) {
-  EXPECT_EQ(bf16_to_float(float_to_bf16(1.00390625f)), 1.0f);         // half way, down to even
-  EXPECT_EQ(bf16_to_float(float_to_bf16(1.01171875f)), 1.015625f);    // half way, up to even
+  EXPECT_EQ(bf16_to_float(float_to_bf16(1.00390625f)), 1.0f);       // half way, down to even
+  EXPECT_EQ(bf16_to_float(float_to_bf16(1.01171875f)), 1.015625f);  // half way, up to even
   EXPECT_EQ(f16_to_float(float_to_f16(65519.f)), 65504.f);
   EXPECT_TRUE(std::isinf(f16_to_float(float_to_f16(65520.f))));
   EXPECT_TRUE(std::isnan(bf16_to_float(float_to_bf16(NAN))));

@@ -26,7 +26,8 @@ const std::string* token_content(const Value& value) {
   return content != nullptr && content->is_string() ? &content->as_string() : nullptr;
 }
 
-// The template of tokenizer_config.json: a string, or a list of {name, template} of which "default" is meant.
+// The template of tokenizer_config.json: a string, or a list of {name, template} of which "default"
+// is meant.
 std::string configured_template(const Value& config) {
   const Value* entry = config.find("chat_template");
   if (entry == nullptr) return "";
@@ -70,12 +71,14 @@ std::unique_ptr<TextModel> TextModel::without_tokenizer(int vocab_size) {
   return model;
 }
 
-StatusOr<std::unique_ptr<TextModel>> TextModel::load(const fs::path& tokenizer_path, const std::string& chat_template) {
+StatusOr<std::unique_ptr<TextModel>> TextModel::load(const fs::path& tokenizer_path,
+                                                     const std::string& chat_template) {
   auto model = std::make_unique<TextModel>();
   ASSIGN_OR_RETURN(model->tokenizer_, load_tokenizer(tokenizer_path));
 
   std::error_code ignored;
-  const fs::path directory = fs::is_directory(tokenizer_path, ignored) ? tokenizer_path : tokenizer_path.parent_path();
+  const fs::path directory =
+      fs::is_directory(tokenizer_path, ignored) ? tokenizer_path : tokenizer_path.parent_path();
   Value config = Value::Dict{};
   if (fs::exists(directory / "tokenizer_config.json", ignored)) {
     ASSIGN_OR_RETURN(std::string json, read_file(directory / "tokenizer_config.json"));
@@ -83,15 +86,18 @@ StatusOr<std::unique_ptr<TextModel>> TextModel::load(const fs::path& tokenizer_p
     if (!parsed.ok()) return parsed.status().with_context("tokenizer_config.json");
     config = std::move(*parsed);
   }
-  for (const char* name : {"bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token"}) {
+  for (const char* name : {"bos_token", "eos_token", "pad_token", "unk_token", "sep_token",
+                           "cls_token", "mask_token"}) {
     const Value* entry = config.find(name);
     if (entry == nullptr) continue;
-    if (const std::string* content = token_content(*entry)) model->special_tokens_.emplace_back(name, *content);
+    if (const std::string* content = token_content(*entry))
+      model->special_tokens_.emplace_back(name, *content);
   }
 
   std::string source;
   if (!chat_template.empty()) {
-    // As vLLM: a name that exists is a file; anything with Jinja's brackets or a line break is the template itself.
+    // As vLLM: a name that exists is a file; anything with Jinja's brackets or a line break is the
+    // template itself.
     if (chat_template.find_first_of("{}\n") == std::string::npos) {
       ASSIGN_OR_RETURN(source, read_file(chat_template));
     } else {
@@ -109,7 +115,8 @@ StatusOr<std::unique_ptr<TextModel>> TextModel::load(const fs::path& tokenizer_p
     } else if (!chat_template.empty()) {
       return parsed.status().with_context("--chat-template");
     } else {
-      model->template_error_ = parsed.status().with_context("the model's chat template cannot be used");
+      model->template_error_ =
+          parsed.status().with_context("the model's chat template cannot be used");
     }
   }
   return model;
@@ -126,7 +133,8 @@ StatusOr<std::string> TextModel::render_chat(const ChatPrompt& prompt) const {
         "this model has no chat template: give one with --chat-template, or use /v1/completions");
   }
   if (prompt.add_generation_prompt && prompt.continue_final_message) {
-    return invalid_argument("Cannot set both `continue_final_message` and `add_generation_prompt` to True.");
+    return invalid_argument(
+        "Cannot set both `continue_final_message` and `add_generation_prompt` to True.");
   }
 
   Value::Dict variables = special_tokens_;
@@ -143,7 +151,8 @@ StatusOr<std::string> TextModel::render_chat(const ChatPrompt& prompt) const {
     // The rendering ends after the last message's content, so that the model goes on with it.
     const Value* content = prompt.messages.back().find("content");
     if (content == nullptr || !content->is_string() || content->as_string().empty()) {
-      return invalid_argument("continue_final_message needs a final message with text content").with_param("messages");
+      return invalid_argument("continue_final_message needs a final message with text content")
+          .with_param("messages");
     }
     std::string last = content->as_string();
     size_t at = result.output.rfind(last);
@@ -154,7 +163,8 @@ StatusOr<std::string> TextModel::render_chat(const ChatPrompt& prompt) const {
     }
     if (at == std::string::npos) {
       return invalid_argument(
-                 "continue_final_message is set but the final message does not appear in the rendered chat")
+                 "continue_final_message is set but the final message does not appear in the "
+                 "rendered chat")
           .with_param("messages");
     }
     result.output.resize(at + last.size());

@@ -1,5 +1,5 @@
-// TextModel: the public Text of a model directory: tokenizer, chat template and the special tokens that the
-// template sees as variables. Immutable after load; any thread.
+// TextModel: the public Text of a model directory: tokenizer, chat template and the special tokens
+// that the template sees as variables. Immutable after load; any thread.
 #pragma once
 
 #include <filesystem>
@@ -15,15 +15,17 @@ namespace octavo::text {
 
 class TextModel : public Text {
  public:
-  // `tokenizer_path`: a directory or a tokenizer.json; the chat template is looked for beside it, unless
-  // `chat_template` names a file or holds template text.
+  // `tokenizer_path`: a directory or a tokenizer.json; the chat template is looked for beside it,
+  // unless `chat_template` names a file or holds template text.
   static StatusOr<std::unique_ptr<TextModel>> load(const std::filesystem::path& tokenizer_path,
                                                    const std::string& chat_template);
 
-  // For a model directory without a tokenizer: ids in, ids out; every use of text is an error that says so.
+  // For a model directory without a tokenizer: ids in, ids out; every use of text is an error that
+  // says so.
   static std::unique_ptr<TextModel> without_tokenizer(int vocab_size);
 
-  StatusOr<std::vector<TokenId>> encode(std::string_view text, EncodeOptions options) const override {
+  StatusOr<std::vector<TokenId>> encode(std::string_view text,
+                                        EncodeOptions options) const override {
     return tokenizer_->encode(text, options);
   }
   std::string decode(std::span<const TokenId> ids, bool skip_special_tokens) const override {
@@ -40,8 +42,8 @@ class TextModel : public Text {
  private:
   std::unique_ptr<Tokenizer> tokenizer_;
   std::shared_ptr<const ChatTemplate> template_;
-  Status template_error_;                  // the model's template does not parse: told to those who chat
-  Value::Dict special_tokens_;             // bos_token, eos_token, …
+  Status template_error_;       // the model's template does not parse: told to those who chat
+  Value::Dict special_tokens_;  // bos_token, eos_token, …
 };
 
 }  // namespace octavo::text

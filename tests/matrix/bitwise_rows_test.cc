@@ -1,9 +1,10 @@
-// A row's logits do not depend, bit for bit, on its company, on how its prompt was cut, on the prefix cache, on
-// preemption, on asynchronous steps or on the number of threads (docs/architecture.md, "Determinism").
+// A row's logits do not depend, bit for bit, on its company, on how its prompt was cut, on the
+// prefix cache, on preemption, on asynchronous steps or on the number of threads
+// (docs/architecture.md, "Determinism").
 //
-// Runs octavo-tiny through the public API under many settings and compares the log-probabilities of the whole
-// vocabulary at every position with those of the plainest setting. Every pair of settings occurs in some run;
-// with OCTAVO_LONG_TESTS=1 the whole product is run.
+// Runs octavo-tiny through the public API under many settings and compares the log-probabilities of
+// the whole vocabulary at every position with those of the plainest setting. Every pair of settings
+// occurs in some run; with OCTAVO_LONG_TESTS=1 the whole product is run.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -30,9 +31,12 @@ struct Setting {
   bool possible() const { return !(preempted && company == kAlone); }
   std::string name() const {
     std::ostringstream text;
-    text << (company == kAlone ? "alone" : company == kTogether ? "together" : "among 100 others") << ", chunk " << chunk
-         << (prefix_cache ? ", prefix cache" : "") << (preempted ? ", preempted" : "") << (async ? ", asynchronous" : "")
-         << ", " << threads << " threads";
+    text << (company == kAlone      ? "alone"
+             : company == kTogether ? "together"
+                                    : "among 100 others")
+         << ", chunk " << chunk << (prefix_cache ? ", prefix cache" : "")
+         << (preempted ? ", preempted" : "") << (async ? ", asynchronous" : "") << ", " << threads
+         << " threads";
     return text.str();
   }
 };
@@ -136,8 +140,8 @@ EngineOptions options_for(const Setting& s, const std::string& dtype) {
   o.scheduler.async_scheduling = s.async != 0;
   o.cache.enable_prefix_caching = s.prefix_cache != 0;
   o.device.threads = s.threads;
-  // Preempted: room for the four prompts (30 blocks) and one block more, so that their answers displace each other.
-  // A block of 16 tokens holds 8 layers x 2 heads x 64 x (k, v).
+  // Preempted: room for the four prompts (30 blocks) and one block more, so that their answers
+  // displace each other. A block of 16 tokens holds 8 layers x 2 heads x 64 x (k, v).
   const int64_t block_bytes = 16 * 8 * 2 * 64 * 2 * (dtype == "float32" ? 4 : 2);
   o.cache.kv_cache_memory_bytes = (s.preempted ? 31 : 2000) * block_bytes;
   if (s.preempted) o.model.max_model_len = 256;

@@ -1,8 +1,9 @@
-// Executor: runs plans on the workers. The engine does not know how many ranks there are. Engine thread.
+// Executor: runs plans on the workers. The engine does not know how many ranks there are. Engine
+// thread.
 //
-// A step has two halves: submit() launches the forward pass, and the sampling of every row that needs nothing
-// from the host; sample() gives the masks of the others, and follows the commit of the step before. Steps
-// complete in the order submitted; device work is in that order too.
+// A step has two halves: submit() launches the forward pass, and the sampling of every row that
+// needs nothing from the host; sample() gives the masks of the others, and follows the commit of
+// the step before. Steps complete in the order submitted; device work is in that order too.
 #pragma once
 
 #include <memory>

@@ -85,7 +85,8 @@ StepResult WorkerExecutor::run_step(const BatchPlan& plan) {
     try {
       return runner_->finish(plan, masks);
     } catch (const std::bad_alloc&) {
-      failure = resource_exhausted("out of memory while sampling step " + std::to_string(plan.step.value));
+      failure = resource_exhausted("out of memory while sampling step " +
+                                   std::to_string(plan.step.value));
     }
   }
   StepResult result;

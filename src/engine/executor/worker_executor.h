@@ -1,5 +1,5 @@
-// WorkerExecutor: one worker thread that runs a ModelRunner's steps in order. The engine thread submits ahead
-// and waits; the worker parks when it has nothing to do.
+// WorkerExecutor: one worker thread that runs a ModelRunner's steps in order. The engine thread
+// submits ahead and waits; the worker parks when it has nothing to do.
 #pragma once
 
 #include <condition_variable>
@@ -13,8 +13,8 @@
 
 namespace octavo {
 
-// What a worker does with a step; ModelRunner behind a seam, so that tests can put a fake device there.
-// Worker thread.
+// What a worker does with a step; ModelRunner behind a seam, so that tests can put a fake device
+// there. Worker thread.
 class StepRunner {
  public:
   virtual ~StepRunner() = default;
