@@ -97,6 +97,7 @@ def measure(a, octavo_model, gguf, threads, rows):
 
     def add(what, peer, ours):
         rows.setdefault((name, threads, what), []).append((peer, ours))
+        print(f"  {name} {threads} {what}: {peer:.4g} {ours:.4g}", file=sys.stderr, flush=True)
 
     for _ in range(a.rounds):
         if "prefill" in a.only:
@@ -107,16 +108,20 @@ def measure(a, octavo_model, gguf, threads, rows):
             for batch in a.batches:
                 ours = octavo_latency(a, octavo_model, threads, batch, 32, tokens, cpus)["decode_tokens_per_second"]
                 add(f"decode {batch}, tok/s", peer[batch], ours)
-        if "server" in a.only:
-            llama = [a.llama / "llama-server", "-m", gguf, "-np", 64, "-c", 16384, "-b", 2048, "-ub", 512, "-t", threads, "-tb", threads, "--no-ui"]
-            ours = [a.octavo, "serve", octavo_model, "--threads", threads, "--max-num-seqs", 64, "--host", "127.0.0.1", "--served-model-name", "m"]
+        llama = [a.llama / "llama-server", "-m", gguf, "-np", 64, "-c", 16384, "-b", 2048, "-ub", 512, "-t", threads, "-tb", threads, "--no-ui"]
+        ours = [a.octavo, "serve", octavo_model, "--threads", threads, "--max-num-seqs", 64, "--host", "127.0.0.1", "--served-model-name", "m",
+                "--kv-cache-memory-bytes", "512M"]
+        if "ready" in a.only:
             with Server(llama, every) as s:
-                peer_ready, peer_rate = s.ready, s.load(a, "m", 64, server_tokens, every)
+                peer_ready = s.ready
             with Server(ours, every) as s:
-                own_ready, own_rate, peak = s.ready, s.load(a, "m", 64, server_tokens, every), s.peak_mib()
-            add("server 64, tok/s", peer_rate, own_rate)
-            add("ready, s", peer_ready, own_ready)
-            add("VmHWM, MiB", float("nan"), peak)
+                add("ready, s", peer_ready, s.ready)
+        if "server" in a.only:
+            with Server(llama, every) as s:
+                peer_rate = s.load(a, "m", 64, server_tokens, every)
+            with Server(ours, every) as s:
+                add("server 64, tok/s", peer_rate, s.load(a, "m", 64, server_tokens, every))
+                add("VmHWM, MiB", float("nan"), s.peak_mib())
 
 
 def main():
@@ -128,7 +133,7 @@ def main():
     p.add_argument("--batches", type=int, nargs="*", default=[1, 4, 16, 64])
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--server-cpus", type=int, default=2, help="cores that server and client share")
-    p.add_argument("--only", nargs="*", default=["prefill", "decode", "server"])
+    p.add_argument("--only", nargs="*", default=["prefill", "decode", "server", "ready"])
     p.add_argument("--json", type=Path)
     a = p.parse_args()
     rows = {}

@@ -1,7 +1,6 @@
 #include "engine/model_runner.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace octavo {
 
@@ -17,8 +16,8 @@ ModelRunner::ModelRunner(Backend& backend, Model& model, const std::vector<KvCac
 Tensor ModelRunner::upload(const std::vector<int32_t>& values) {
   Tensor host{
       const_cast<int32_t*>(values.data()), DType::kI32, {static_cast<int64_t>(values.size())}};
-  Tensor staged = backend_.allocate(DType::kI32, host.shape);
-  std::memcpy(staged.data, host.data, host.bytes());
+  Tensor staged = backend_.allocate(DType::kI32, {static_cast<int64_t>(values.size())});
+  std::copy(values.begin(), values.end(), staged.as<int32_t>());
   return backend_.upload(staged);
 }
 
