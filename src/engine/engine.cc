@@ -95,6 +95,7 @@ void Engine::step() {
   if (submitted) executor_->sample(plan->step, scheduler_.make_masks(*plan));
   if (!in_flight_.empty() && (!submitted || in_flight_.size() >= depth)) read_oldest();
 
+  for (SequenceEvent& event : scheduler_.take_events()) events_.push_back(std::move(event));
   if (!events_.empty()) {
     on_events_(std::move(events_));
     events_.clear();
