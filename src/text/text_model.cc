@@ -139,7 +139,9 @@ StatusOr<std::string> TextModel::render_chat(const ChatPrompt& prompt) const {
 
   Value::Dict variables = special_tokens_;
   Value globals = std::move(variables);
-  globals.set("messages", Value::List(prompt.messages));
+  Value::List messages = prompt.messages;
+  copy_reasoning(messages);
+  globals.set("messages", std::move(messages));
   globals.set("tools", prompt.tools ? Value(Value::List(*prompt.tools)) : Value());
   globals.set("documents", prompt.documents ? Value(Value::List(*prompt.documents)) : Value());
   globals.set("add_generation_prompt", prompt.add_generation_prompt);
