@@ -12,6 +12,9 @@
     if (::octavo::Status octavo_status = (expr); !octavo_status.ok()) return octavo_status; \
   } while (0)
 
+// A declaration and a new name cannot stand in parentheses.
+// NOLINTBEGIN(bugprone-macro-parentheses)
+
 // ASSIGN_OR_RETURN(auto x, f()): declares x from a StatusOr, or returns its failure.
 #define ASSIGN_OR_RETURN(declaration, expr) \
   ASSIGN_OR_RETURN_INNER(OCTAVO_CONCAT(octavo_or_, __LINE__), declaration, expr)
@@ -19,3 +22,4 @@
   auto tmp = (expr);                                   \
   if (!tmp.ok()) return tmp.status();                  \
   declaration = std::move(tmp).value()
+// NOLINTEND(bugprone-macro-parentheses)

@@ -220,6 +220,7 @@ StatusOr<std::unique_ptr<EngineClient>> make_engine(
       std::to_string(plan.max_model_len) + " tokens");
 
   std::vector<CacheGroupSpec> cache_groups;
+  cache_groups.reserve(groups.size());
   for (const KvCacheSpec& group : groups) cache_groups.push_back({group.num_blocks, group.window});
   auto cache = std::make_unique<KvManager>(std::move(cache_groups), options.cache.block_size,
                                            options.cache.enable_prefix_caching);

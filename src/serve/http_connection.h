@@ -53,7 +53,7 @@ class Connection final : public ExchangeSender, public std::enable_shared_from_t
       : socket_(std::move(socket)), io_(std::move(io)), timer_(io_->context) {
     io_->connections.insert(this);
   }
-  ~Connection() { io_->connections.erase(this); }
+  ~Connection() override { io_->connections.erase(this); }
 
   boost::asio::awaitable<void> run();
   // Sends what the exchange holds. Called when it was queued and when the socket has room again.
