@@ -73,6 +73,7 @@ struct Bench {
     const int tokens = rows * queries;
     row_begin.resize(rows + 1);
     for (int r = 0; r <= rows; ++r) row_begin[r] = r * queries;
+    for (int r = 0; r <= rows; ++r) block_begin.push_back(r * blocks_per_row);
     kv_len.assign(rows, length);
     for (int t = 0; t < tokens; ++t) positions.push_back(length - queries + t % queries);
     table.resize(rows * blocks_per_row);
@@ -90,7 +91,8 @@ struct Bench {
     b.row_begin = {row_begin.data(), DType::kI32, {rows + 1}};
     b.kv_len = {kv_len.data(), DType::kI32, {rows}};
     b.positions = {positions.data(), DType::kI32, {b.num_tokens}};
-    b.block_table = {table.data(), DType::kI32, {rows, blocks_per_row}};
+    b.block_begin = {block_begin.data(), DType::kI32, {rows + 1}};
+    b.blocks = {table.data(), DType::kI32, {int64_t{rows} * blocks_per_row}};
     b.slot_mapping = {slots.data(), DType::kI64, {b.num_tokens}};
     return b;
   }
@@ -142,7 +144,7 @@ struct Bench {
   const int rows, length, queries, blocks_per_row;
   int layers = 1;
   std::unique_ptr<KvCache> cache;
-  std::vector<int32_t> row_begin, kv_len, positions, table;
+  std::vector<int32_t> row_begin, kv_len, positions, block_begin, table;
   std::vector<int64_t> slots;
   std::vector<float> q, out;
 };

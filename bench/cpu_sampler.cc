@@ -70,7 +70,8 @@ void run(int vocab, const std::string& wanted) {
       for (int i = 0; i < 9; ++i) {
         const double begin = seconds();
         for (int j = 0; j < 20; ++j) {
-          sampler->sample({logits.data(), DType::kF32, {1, vocab}}, {&row, 1}, {&result, 1});
+          (void)sampler->sample({logits.data(), DType::kF32, {1, vocab}}, {&row, 1})
+              ->read({&result, 1});
         }
         t.push_back((seconds() - begin) / 20);
       }

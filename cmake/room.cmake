@@ -1,14 +1,20 @@
 # octavo_room(<name> [SUBDIRS folder...] [DEPS room...] [LIBS library...])
-# Makes the static library octavo_<name> of the folder's sources and, if OCTAVO_TESTS is on, the
+# Makes the static library octavo_<name> of the folder's sources (.cc, and .cu where CUDA is on) and, if OCTAVO_TESTS is on, the
 # program <name>_test of its *_test.cc files (`testing.cc`/`testing_*.cc` are helpers for tests and go there too).
 # A room may include only what it names in DEPS, transitively: tests/architecture checks that.
 function(octavo_room name)
   cmake_parse_arguments(ROOM "" "" "SUBDIRS;DEPS;LIBS" ${ARGN})
-  set(source_globs *.cc)
-  set(test_globs *_test.cc testing*.cc)
-  foreach(dir ${ROOM_SUBDIRS})
-    list(APPEND source_globs ${dir}/*.cc)
-    list(APPEND test_globs ${dir}/*_test.cc ${dir}/testing*.cc)
+  set(extensions cc)
+  if(CMAKE_CUDA_COMPILER)
+    list(APPEND extensions cu)
+  endif()
+  foreach(ext ${extensions})
+    list(APPEND source_globs *.${ext})
+    list(APPEND test_globs *_test.${ext} testing*.${ext})
+    foreach(dir ${ROOM_SUBDIRS})
+      list(APPEND source_globs ${dir}/*.${ext})
+      list(APPEND test_globs ${dir}/*_test.${ext} ${dir}/testing*.${ext})
+    endforeach()
   endforeach()
   file(GLOB sources CONFIGURE_DEPENDS ${source_globs})
   file(GLOB tests CONFIGURE_DEPENDS ${test_globs})

@@ -47,7 +47,7 @@ struct BatchPlan {
   StepId step;
   std::vector<SlotSetup> setups;  // done before anything else in this step
   std::vector<TokenId> tokens;  // -1 - slot stands for the token that slot drew in the step before
-  std::vector<PlanRow> rows;
+  std::vector<PlanRow> rows;    // those of one token first
   std::vector<PlanSample> samples;
   std::vector<PlanPromptLogprob> prompt_logprobs;
   std::vector<PlanBlockTable> tables;  // one per cache group

@@ -29,7 +29,7 @@ class FakeRunner : public StepRunner {
     forwards_started.fetch_add(1);
     if (seconds_ > 0) std::this_thread::sleep_for(std::chrono::duration<double>(seconds_));
   }
-  StepResult finish(const BatchPlan& plan, const StepMasks& masks) override {
+  void finish(const BatchPlan& plan, const StepMasks& masks) override {
     StepResult result;
     result.step = plan.step;
     if (plan.step.value == fail_step) result.status = internal_error("the fake device failed");
@@ -45,6 +45,13 @@ class FakeRunner : public StepRunner {
       result.samples.push_back(token);
     }
     result.prompt_logprobs.resize(plan.prompt_logprobs.size());
+    std::lock_guard lock(mutex_);
+    finished_.push_back(std::move(result));
+  }
+  StepResult collect() override {
+    std::lock_guard lock(mutex_);
+    StepResult result = std::move(finished_.front());
+    finished_.pop_front();
     return result;
   }
   static inline std::atomic<int> forwards_started{0};
@@ -52,6 +59,8 @@ class FakeRunner : public StepRunner {
 
  private:
   double seconds_;
+  std::mutex mutex_;
+  std::deque<StepResult> finished_;  // guarded by mutex_
 };
 
 std::shared_ptr<Request> request_of(int64_t key, int max_tokens) {

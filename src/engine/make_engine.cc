@@ -42,9 +42,10 @@ class LocalRunner : public StepRunner {
         model_(std::move(model)),
         runner_(*backend_, *model_, caches, activation, sampler) {}
   void forward(const BatchPlan& plan) override { runner_.forward(plan); }
-  StepResult finish(const BatchPlan& plan, const StepMasks& masks) override {
-    return runner_.finish(plan, masks);
+  void finish(const BatchPlan& plan, const StepMasks& masks) override {
+    runner_.finish(plan, masks);
   }
+  StepResult collect() override { return runner_.collect(); }
 
  private:
   std::unique_ptr<Backend> backend_;

@@ -2,7 +2,24 @@
 
 #include <algorithm>
 
+#include "base/check.h"
+
 namespace octavo {
+namespace {
+
+// A step that a device may record and replay: one token a row, each drawn from, nothing else.
+bool is_decode_step(const BatchPlan& plan) {
+  return plan.tokens.size() == plan.rows.size() && plan.samples.size() == plan.rows.size() &&
+         plan.prompt_logprobs.empty();
+}
+
+int count_decode_rows(const BatchPlan& plan) {
+  const auto first = std::find_if(plan.rows.begin(), plan.rows.end(),
+                                  [](const PlanRow& row) { return row.num_tokens > 1; });
+  return static_cast<int>(first - plan.rows.begin());
+}
+
+}  // namespace
 
 ModelRunner::ModelRunner(Backend& backend, Model& model, const std::vector<KvCacheSpec>& caches,
                          DType activation, const SamplerSpec& sampler)
@@ -13,73 +30,74 @@ ModelRunner::ModelRunner(Backend& backend, Model& model, const std::vector<KvCac
   for (const KvCacheSpec& spec : caches) caches_.push_back(backend.make_kv_cache(spec));
 }
 
-Tensor ModelRunner::upload(const std::vector<int32_t>& values) {
-  Tensor host{
-      const_cast<int32_t*>(values.data()), DType::kI32, {static_cast<int64_t>(values.size())}};
-  Tensor staged = backend_.allocate(DType::kI32, {static_cast<int64_t>(values.size())});
-  std::copy(values.begin(), values.end(), staged.as<int32_t>());
-  return backend_.upload(staged);
+Tensor ModelRunner::stage(const std::vector<int32_t>& values) {
+  const Backend::Staged staged = backend_.stage(DType::kI32, {static_cast<int64_t>(values.size())});
+  std::copy(values.begin(), values.end(), staged.host.as<int32_t>());
+  return staged.device;
 }
 
-AttentionBatch ModelRunner::build_group(const BatchPlan& plan, size_t group,
-                                        const Tensor& row_begin, const Tensor& kv_len,
-                                        const Tensor& positions) {
-  const PlanBlockTable& table = plan.tables[group];
-  const int block_size = caches_[group]->spec().block_size;
-  const auto rows = static_cast<int64_t>(plan.rows.size());
-  int64_t width = 1;
-  for (int64_t r = 0; r < rows; ++r)
-    width = std::max<int64_t>(width, table.begin[r + 1] - table.begin[r]);
-
-  Tensor blocks = backend_.allocate(DType::kI32, {rows, width});
-  Tensor slots = backend_.allocate(DType::kI64, {static_cast<int64_t>(plan.tokens.size())});
-  AttentionBatch batch;
-  batch.num_rows = static_cast<int>(rows);
-  batch.num_tokens = static_cast<int>(plan.tokens.size());
-  for (int64_t r = 0; r < rows; ++r) {
-    const PlanRow& row = plan.rows[r];
-    const int32_t* own = table.blocks.data() + table.begin[r];
-    const int64_t count = table.begin[r + 1] - table.begin[r];
-    int32_t* out = blocks.as<int32_t>() + r * width;
-    std::copy(own, own + count, out);
-    std::fill(out + count, out + width, -1);
-    for (int i = 0; i < row.num_tokens; ++i) {
-      const int position = row.start + i;
-      slots.as<int64_t>()[row.token_begin + i] =
-          int64_t{own[position / block_size]} * block_size + position % block_size;
-    }
-    batch.max_query_len = std::max(batch.max_query_len, row.num_tokens);
-    batch.max_kv_len = std::max(batch.max_kv_len, row.start + row.num_tokens);
+// What all cache groups share, filled up to `rows` rows and `tokens` tokens.
+void ModelRunner::build_rows(const BatchPlan& plan, int rows, int tokens) {
+  const auto size = static_cast<size_t>(tokens);
+  std::vector<int32_t> ids(plan.tokens.begin(), plan.tokens.end());
+  std::vector<int32_t> positions(size, 0), row_begin{0}, kv_len;
+  AttentionBatch shared;
+  for (const PlanRow& row : plan.rows) {
+    const int end = row.start + row.num_tokens;
+    for (int i = 0; i < row.num_tokens; ++i) positions[row.token_begin + i] = row.start + i;
+    row_begin.push_back(row.token_begin + row.num_tokens);
+    kv_len.push_back(end);
+    shared.max_query_len = std::max(shared.max_query_len, row.num_tokens);
+    shared.max_kv_len = std::max(shared.max_kv_len, end);
   }
-  batch.row_begin = batch.host_row_begin = row_begin;
-  batch.kv_len = batch.host_kv_len = kv_len;
-  batch.positions = positions;
-  batch.block_table = backend_.upload(blocks);
-  batch.slot_mapping = backend_.upload(slots);
-  return batch;
+  ids.resize(size, 0);
+  while (static_cast<int>(kv_len.size()) < rows) {
+    row_begin.push_back(row_begin.back() + 1);
+    kv_len.push_back(0);
+  }
+  const auto filled = static_cast<int>(plan.rows.size());
+  shared.num_rows = rows;
+  shared.num_decode_rows = rows > filled ? rows : count_decode_rows(plan);
+  shared.num_tokens = tokens;
+  staged_tokens_ = stage(ids);
+  batch_.positions = shared.positions = stage(positions);
+  shared.row_begin = stage(row_begin);
+  shared.kv_len = stage(kv_len);
+  batch_.groups.assign(caches_.size(), shared);
+}
+
+// Block tables and slots. The tables come last in the staged memory: theirs is the only size that
+// changes between steps of the same key.
+void ModelRunner::build_tables(const BatchPlan& plan, int rows, int tokens) {
+  for (size_t g = 0; g < caches_.size(); ++g) {
+    const PlanBlockTable& table = plan.tables[g];
+    const int block_size = caches_[g]->spec().block_size;
+    const Backend::Staged slots = backend_.stage(DType::kI64, {tokens});
+    auto* slot = slots.host.as<int64_t>();
+    for (size_t r = 0; r < plan.rows.size(); ++r) {
+      const PlanRow& row = plan.rows[r];
+      const int32_t* own = table.blocks.data() + table.begin[r];
+      for (int i = 0; i < row.num_tokens; ++i) {
+        const int position = row.start + i;
+        *slot++ = int64_t{own[position / block_size]} * block_size + position % block_size;
+      }
+    }
+    std::fill(slot, slots.host.as<int64_t>() + tokens, -1);
+    batch_.groups[g].slot_mapping = slots.device;
+    std::vector<int32_t> begin = table.begin;
+    begin.resize(static_cast<size_t>(rows) + 1, table.begin.back());
+    batch_.groups[g].block_begin = stage(begin);
+  }
+  for (size_t g = 0; g < caches_.size(); ++g)
+    batch_.groups[g].blocks = stage(plan.tables[g].blocks);
 }
 
 void ModelRunner::build_batch(const BatchPlan& plan) {
-  Tensor tokens{const_cast<TokenId*>(plan.tokens.data()),
-                DType::kI32,
-                {static_cast<int64_t>(plan.tokens.size())}};
   batch_ = Batch();
-  batch_.tokens = sampler_->resolve_tokens(tokens);
-
-  std::vector<int32_t> positions(plan.tokens.size());
-  std::vector<int32_t> row_begin{0};
-  std::vector<int32_t> kv_len;
-  for (const PlanRow& row : plan.rows) {
-    for (int i = 0; i < row.num_tokens; ++i) positions[row.token_begin + i] = row.start + i;
-    row_begin.push_back(row.token_begin + row.num_tokens);
-    kv_len.push_back(row.start + row.num_tokens);
-  }
-  batch_.positions = upload(positions);
-  const Tensor begin = upload(row_begin);
-  const Tensor lengths = upload(kv_len);
-  for (size_t g = 0; g < caches_.size(); ++g) {
-    batch_.groups.push_back(build_group(plan, g, begin, lengths, batch_.positions));
-  }
+  int rows = static_cast<int>(plan.rows.size());
+  int tokens = static_cast<int>(plan.tokens.size());
+  if (is_decode_step(plan)) rows = tokens = backend_.padded_rows(rows);
+  build_rows(plan, rows, tokens);
 
   // Logits of the sampled rows' last tokens first, then those of prompt positions that were asked
   // for.
@@ -89,7 +107,30 @@ void ModelRunner::build_batch(const BatchPlan& plan) {
     logit_rows.push_back(row.token_begin + row.num_tokens - 1);
   }
   for (const PlanPromptLogprob& p : plan.prompt_logprobs) logit_rows.push_back(p.token);
-  batch_.logit_rows = upload(logit_rows);
+  all_rows_drawn_ = is_decode_step(plan);
+  for (size_t i = 0; i < logit_rows.size(); ++i) {
+    all_rows_drawn_ = all_rows_drawn_ && logit_rows[i] == static_cast<int32_t>(i);
+  }
+  if (!all_rows_drawn_) batch_.logit_rows = stage(logit_rows);
+  build_tables(plan, rows, tokens);
+  backend_.send_staged();
+}
+
+// Logits of the rows that are wanted; not defined if none are.
+Tensor ModelRunner::run_model() {
+  batch_.tokens = sampler_->resolve_tokens(staged_tokens_);
+  ForwardContext ctx;
+  ctx.backend = &backend_;
+  ctx.batch = &batch_;
+  ctx.activation = activation_;
+  for (auto& cache : caches_) ctx.caches.push_back(cache.get());
+  const Tensor hidden = model_.forward(ctx);
+  if (all_rows_drawn_) return model_.logits(ctx, hidden);
+  const int64_t wanted = batch_.logit_rows.dim(0);
+  if (wanted == 0) return {};
+  const StepTensor gathered = ctx.allocate({wanted, hidden.dim(1)});
+  backend_.gather_rows({.x = hidden, .rows = batch_.logit_rows, .out = gathered});
+  return model_.logits(ctx, gathered);
 }
 
 void ModelRunner::forward(const BatchPlan& plan) {
@@ -97,53 +138,82 @@ void ModelRunner::forward(const BatchPlan& plan) {
   for (const SlotSetup& setup : plan.setups) sampler_->set_slot(setup);
   build_batch(plan);
 
-  ForwardContext ctx;
-  ctx.backend = &backend_;
-  ctx.batch = &batch_;
-  ctx.activation = activation_;
-  for (auto& cache : caches_) ctx.caches.push_back(cache.get());
-  const Tensor hidden = model_.forward(ctx);
+  if (all_rows_drawn_) {
+    const auto key = static_cast<uint64_t>(batch_.num_tokens());
+    if (backend_.replay(key)) {
+      logits_ = recorded_logits_.at(key);
+    } else {
+      backend_.begin_recording(key);
+      logits_ = recorded_logits_[key] = run_model();
+      backend_.end_recording();
+    }
+  } else {
+    logits_ = run_model();
+  }
 
-  result_ = StepResult();
-  result_.step = plan.step;
-  result_.samples.resize(plan.samples.size());
-  result_.prompt_logprobs.resize(plan.prompt_logprobs.size());
-  if (batch_.logit_rows.dim(0) == 0) return;
-  Tensor wanted = backend_.allocate(activation_, {batch_.logit_rows.dim(0), hidden.dim(1)});
-  backend_.gather_rows({.x = hidden, .rows = batch_.logit_rows, .out = wanted});
-  logits_ = model_.logits(ctx, wanted);
-
+  pending_ = PendingStep();
+  pending_.step = plan.step;
+  pending_.num_samples = plan.samples.size();
+  pending_.num_prompt_logprobs = plan.prompt_logprobs.size();
   if (!plan.prompt_logprobs.empty()) {
     std::vector<PromptLogprobRow> rows;
     for (size_t i = 0; i < plan.prompt_logprobs.size(); ++i) {
       const PlanPromptLogprob& p = plan.prompt_logprobs[i];
       rows.push_back({static_cast<int>(plan.samples.size() + i), p.target, p.num_logprobs});
     }
-    sampler_->prompt_logprobs(logits_, rows, result_.prompt_logprobs);
+    pending_.prompt_logprobs = sampler_->prompt_logprobs(logits_, rows);
   }
   draw(plan, /*masked=*/false, {});
 }
 
 void ModelRunner::draw(const BatchPlan& plan, bool masked, const StepMasks& masks) {
   std::vector<SampleRow> rows;
-  std::vector<size_t> index;
+  Draw draw;
   for (size_t i = 0; i < plan.samples.size(); ++i) {
     const PlanSample& sample = plan.samples[i];
     if (sample.needs_mask != masked) continue;
     SampleRow row{plan.rows[sample.row].slot, static_cast<int>(i), {}, sample.num_logprobs};
     if (masked && rows.size() < masks.masks.size()) row.mask = masks.masks[rows.size()];
     rows.push_back(row);
-    index.push_back(i);
+    draw.index.push_back(i);
   }
   if (rows.empty()) return;
-  std::vector<SampledToken> drawn(rows.size());
-  sampler_->sample(logits_, rows, drawn);
-  for (size_t i = 0; i < rows.size(); ++i) result_.samples[index[i]] = std::move(drawn[i]);
+  draw.tokens = sampler_->sample(logits_, rows);
+  pending_.draws.push_back(std::move(draw));
 }
 
-StepResult ModelRunner::finish(const BatchPlan& plan, const StepMasks& masks) {
+void ModelRunner::finish(const BatchPlan& plan, const StepMasks& masks) {
   draw(plan, /*masked=*/true, masks);
-  return std::move(result_);
+  std::lock_guard lock(mutex_);
+  finished_.push_back(std::move(pending_));
+}
+
+StepResult ModelRunner::collect() {
+  PendingStep step;
+  {
+    std::lock_guard lock(mutex_);
+    CHECK(!finished_.empty());
+    step = std::move(finished_.front());
+    finished_.pop_front();
+  }
+  StepResult result;
+  result.step = step.step;
+  result.samples.resize(step.num_samples);
+  result.prompt_logprobs.resize(step.num_prompt_logprobs);
+  const auto note = [&](const Status& status) {
+    if (result.status.ok() && !status.ok()) result.status = status;
+  };
+  for (Draw& draw : step.draws) {
+    if (draw.index.size() == step.num_samples) {
+      note(draw.tokens->read(result.samples));
+      continue;
+    }
+    std::vector<SampledToken> drawn(draw.index.size());
+    note(draw.tokens->read(drawn));
+    for (size_t i = 0; i < drawn.size(); ++i) result.samples[draw.index[i]] = std::move(drawn[i]);
+  }
+  if (step.prompt_logprobs) note(step.prompt_logprobs->read(result.prompt_logprobs));
+  return result;
 }
 
 }  // namespace octavo

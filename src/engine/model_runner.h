@@ -1,11 +1,15 @@
 // ModelRunner: turns a BatchPlan into one forward pass and drawn tokens. It owns what lives on the
-// device: backend, model, KV caches, the sampler's state rows. Called by a worker thread only.
+// device: the model's inputs, KV caches, the sampler's state rows.
 //
 // A step has two halves: forward() computes logits and draws every row that needs no mask; finish()
-// draws the others and yields the result.
+// draws the others. Both only launch work where the device is asynchronous, and are called by a
+// worker thread; collect() waits for the oldest finished step, on another thread.
 #pragma once
 
+#include <deque>
 #include <memory>
+#include <mutex>
+#include <unordered_map>
 #include <vector>
 
 #include "engine/batch_plan.h"
@@ -21,23 +25,47 @@ class ModelRunner {
               DType activation, const SamplerSpec& sampler);
 
   void forward(const BatchPlan& plan);
-  StepResult finish(const BatchPlan& plan, const StepMasks& masks);
+  void finish(const BatchPlan& plan, const StepMasks& masks);
+  // REQUIRES: finish() was called for a step not yet collected.
+  StepResult collect();
 
  private:
+  // Tokens being drawn, and where in the result they go.
+  struct Draw {
+    std::unique_ptr<PendingTokens> tokens;
+    std::vector<size_t> index;
+  };
+  struct PendingStep {
+    StepId step;
+    size_t num_samples = 0;
+    std::vector<Draw> draws;
+    std::unique_ptr<PendingTokens> prompt_logprobs;
+    size_t num_prompt_logprobs = 0;
+  };
+
   void build_batch(const BatchPlan& plan);
-  AttentionBatch build_group(const BatchPlan& plan, size_t group, const Tensor& shared_row_begin,
-                             const Tensor& shared_kv_len, const Tensor& positions);
+  void build_rows(const BatchPlan& plan, int rows, int tokens);
+  void build_tables(const BatchPlan& plan, int rows, int tokens);
+  Tensor run_model();
   void draw(const BatchPlan& plan, bool masked, const StepMasks& masks);
-  Tensor upload(const std::vector<int32_t>& values);
+  Tensor stage(const std::vector<int32_t>& values);
 
   Backend& backend_;
   Model& model_;
   std::vector<std::unique_ptr<KvCache>> caches_;
   std::unique_ptr<Sampler> sampler_;
   DType activation_;
+
+  // Of the step in progress.
+  Tensor staged_tokens_;
   Batch batch_;
-  Tensor logits_;  // [samples + prompt logprob rows, vocab] of the step in progress
-  StepResult result_;
+  bool all_rows_drawn_ = false;  // the logits of every token are wanted, in order
+  Tensor logits_;                // [samples + prompt logprob rows, vocab]
+  PendingStep pending_;
+  std::unordered_map<uint64_t, Tensor> recorded_logits_;  // of steps that the backend may replay
+
+  std::mutex mutex_;
+  std::deque<PendingStep> finished_;  // guarded by mutex_
 };
 
 }  // namespace octavo

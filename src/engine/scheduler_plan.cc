@@ -16,6 +16,8 @@ BatchPlan Scheduler::Impl::schedule(double now) {
   grant_running(grants);
   // Who just lost blocks would only lose them to a newcomer.
   if (stats_.preemptions == preemptions) admit_waiting(now, grants);
+  std::stable_partition(grants.begin(), grants.end(),
+                        [](const Grant& grant) { return grant.num_tokens == 1; });
   return build_plan(grants);
 }
 

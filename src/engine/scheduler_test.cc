@@ -90,8 +90,8 @@ TEST(Budget, DecodeRowsComeBeforeAnOlderPromptsChunk) {
   rig.add(request_of(8, 20, {}, 30));
   EXPECT_EQ(rows_of(rig.step()), (std::vector{20, 8}));
   rig.add(request_of(30, 4, {}, 20));
-  EXPECT_EQ(rows_of(rig.step()), (std::vector{20, 1, 11}));
-  EXPECT_EQ(rows_of(rig.step()), (std::vector{20, 1, 11}));
+  EXPECT_EQ(rows_of(rig.step()), (std::vector{1, 20, 11}));
+  EXPECT_EQ(rows_of(rig.step()), (std::vector{1, 20, 11}));
   rig.finish_all();
 
   SchedulerConfig config = options.scheduler;

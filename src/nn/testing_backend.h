@@ -98,7 +98,17 @@ class TestingBackend : public Backend {
     std::memset(t.data, 0xFF, t.bytes());  // NaN: whoever reads before writing shows
     return t;
   }
-  Tensor upload(const Tensor& host) override { return host; }
+  Staged stage(DType dtype, Shape shape) override {
+    const Tensor t = allocate(dtype, shape);
+    return {t, t};
+  }
+  void send_staged() override {}
+  std::vector<float> read_back(const Tensor& tensor) override {
+    std::vector<float> values(static_cast<size_t>(tensor.count()));
+    for (int64_t i = 0; i < tensor.count(); ++i)
+      values[static_cast<size_t>(i)] = read_float(tensor, i);
+    return values;
+  }
   std::unique_ptr<LinearWeight> make_linear_weight(const LinearSpec& spec) override {
     return std::make_unique<TestingLinearWeight>(spec);
   }
@@ -210,7 +220,7 @@ class TestingBackend : public Backend {
         std::vector<int64_t> slots;
         for (int j = first; j <= p; ++j) {
           const int block =
-              b.block_table.as<int32_t>()[r * b.block_table.dim(1) + j / s.block_size];
+              b.blocks.as<int32_t>()[b.block_begin.as<int32_t>()[r] + j / s.block_size];
           CHECK(block >= 0);
           slots.push_back(int64_t{block} * s.block_size + j % s.block_size);
         }

@@ -14,10 +14,11 @@
 // attention:  out[t, h, :] = softmax_j( scale * q[t, h] . k[j, h / (Hq/Hkv)] ) v[j]
 //   over the positions j <= p of t's sequence, and j > p - window if window > 0. Row r of the batch
 //   owns the tokens [row_begin[r], row_begin[r+1]), which are the last of its kv_len[r] positions;
-//   all of their keys are in the cache already. Position j lies in block block_table[r][j /
-//   block_size]; entries for blocks wholly outside the window may be -1. Precision: scores, softmax
-//   and sums in float32. The order of summation over j depends on j only, so a token's result does
-//   not depend on the chunk it was computed in.
+//   all of their keys are in the cache already. Position j lies in block blocks[block_begin[r] + j
+//   / block_size]; entries for blocks wholly outside the window may be -1. A row with kv_len 0 only
+//   fills a step up to a fixed size (Backend::padded_rows): its output is 0, and its slot is -1.
+//   Precision: scores, softmax and sums in float32. The order of summation over j depends on j
+//   only, so a token's result does not depend on the chunk it was computed in.
 #pragma once
 
 #include <memory>
@@ -52,18 +53,16 @@ class KvCache {
 // What attention needs to know of the batch; built once a step, shared by all layers of a group.
 struct AttentionBatch {
   int num_rows = 0;
+  int num_decode_rows = 0;  // the first rows, of one token each; those behind may have more
   int num_tokens = 0;
   int max_query_len = 0;
   int max_kv_len = 0;
   Tensor row_begin;     // [R + 1] int32
   Tensor kv_len;        // [R] int32, including this step's tokens
   Tensor positions;     // [T] int32
-  Tensor block_table;   // [R, max_blocks] int32
+  Tensor block_begin;   // [R + 1] int32, into blocks
+  Tensor blocks;        // int32
   Tensor slot_mapping;  // [T] int64
-  // The same integers on the host where the device's copy is elsewhere; on the CPU equal to the
-  // above.
-  Tensor host_row_begin;
-  Tensor host_kv_len;
 };
 
 struct RopeAndCacheArgs {

@@ -13,8 +13,10 @@
 // threads. On the CPU every op keeps this; a GPU backend has a form of each that does.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "ops/attention.h"
 #include "ops/embedding.h"
@@ -35,8 +37,26 @@ class Backend {
   // Memory of a step's activations, valid until the next begin_step().
   virtual void begin_step() = 0;
   virtual Tensor allocate(DType dtype, Shape shape) = 0;
-  // A copy of host integers, usable by the ops of this step. On the CPU the same memory.
-  virtual Tensor upload(const Tensor& host) = 0;
+  // Integers that the host gives to the ops of this step: fill `host` of all that were staged, then
+  // send_staged() once, before the first op. On the CPU both are the same memory.
+  struct Staged {
+    Tensor host, device;
+  };
+  virtual Staged stage(DType dtype, Shape shape) = 0;
+  virtual void send_staged() = 0;
+
+  // Steps that repeat. Where a device gains by it (CUDA graphs), steps of decode rows alone are
+  // filled up to padded_rows() and named by a key on which all arguments of their ops depend, those
+  // in staged memory apart. replay() launches the ops recorded under a key, if there are any;
+  // otherwise the caller makes the step's calls between begin_recording() and end_recording(),
+  // where the backend may record them. Either way the ops have been launched afterwards.
+  virtual int padded_rows(int decode_rows) const { return decode_rows; }
+  virtual bool replay(uint64_t key) { return false; }
+  virtual void begin_recording(uint64_t key) {}
+  virtual void end_recording() {}
+
+  // Waits for the ops called before. The elements of a float tensor, as float32: for tests.
+  virtual std::vector<float> read_back(const Tensor& tensor) = 0;
 
   virtual std::unique_ptr<LinearWeight> make_linear_weight(const LinearSpec& spec) = 0;
   virtual std::unique_ptr<VectorWeight> make_vector_weight(int64_t size) = 0;

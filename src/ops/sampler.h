@@ -20,6 +20,7 @@
 
 #include "base/strong_id.h"
 #include "octavo/sampling_params.h"
+#include "octavo/status.h"
 #include "tensor/tensor.h"
 
 namespace octavo {
@@ -65,18 +66,28 @@ struct PromptLogprobRow {
   int num_logprobs = 0;
 };
 
+// What sample() will have drawn once the device has done it.
+class PendingTokens {
+ public:
+  virtual ~PendingTokens() = default;
+  // Waits, and writes one result per row. Once; any one thread, also while the worker thread runs
+  // the next step. An error means that the device failed: nothing of the step can be trusted.
+  virtual Status read(std::span<SampledToken> results) = 0;
+};
+
 class Sampler {
  public:
   virtual ~Sampler() = default;
   virtual void set_slot(const SlotSetup& setup) = 0;
   // tokens[i] == ~slot (a negative number: -1 - slot) becomes that slot's last token; others stay.
-  // In: int32 [T] host; out: the tensor that the embedding reads.
+  // In: int32 [T] where ops read it (Backend::stage); out: the tensor that the embedding reads.
   virtual Tensor resolve_tokens(const Tensor& tokens) = 0;
-  // Draws one token a row and stores it into the slot's state. `results` on the host, one per row.
-  virtual void sample(const Tensor& logits, std::span<const SampleRow> rows,
-                      std::span<SampledToken> results) = 0;
-  virtual void prompt_logprobs(const Tensor& logits, std::span<const PromptLogprobRow> rows,
-                               std::span<SampledToken> results) = 0;
+  // Draws one token a row and stores it into the slot's state, for the steps after this one; the
+  // host reads it later.
+  virtual std::unique_ptr<PendingTokens> sample(const Tensor& logits,
+                                                std::span<const SampleRow> rows) = 0;
+  virtual std::unique_ptr<PendingTokens> prompt_logprobs(
+      const Tensor& logits, std::span<const PromptLogprobRow> rows) = 0;
 };
 
 }  // namespace octavo

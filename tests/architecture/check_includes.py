@@ -13,6 +13,7 @@ MAY_INCLUDE = {
     "tensor": ["base"],
     "ops": ["tensor"],
     "backend/cpu": ["ops"],
+    "backend/cuda": ["ops"],
     "nn": ["ops"],
     "models": ["nn"],
     "weights": ["models"],
@@ -23,7 +24,7 @@ MAY_INCLUDE = {
     "cli": ["serve", "base"],
 }
 # Files that join rooms on purpose.
-EXCEPTIONS = {("engine/make_engine.cc", "backend/cpu")}
+EXCEPTIONS = {("engine/make_engine.cc", "backend/cpu"), ("engine/make_engine.cc", "backend/cuda")}
 # Heavy or foreign headers and the rooms (or files) that may see them.
 FOREIGN = {
     r"boost/(asio|beast)": ["serve/"],

@@ -72,9 +72,9 @@ class ModelHarness {
 
   template <typename T>
   Tensor staged(DType dtype, Shape shape, const std::vector<T>& values) {
-    Tensor t = backend_.allocate(dtype, shape);
-    std::copy(values.begin(), values.end(), static_cast<T*>(t.data));
-    return backend_.upload(t);
+    const Backend::Staged t = backend_.stage(dtype, shape);
+    std::copy(values.begin(), values.end(), static_cast<T*>(t.host.data));
+    return t.device;
   }
 
   void run_chunk(std::span<const TokenId> tokens, int start, std::vector<float>& all) {
@@ -89,8 +89,9 @@ class ModelHarness {
     a.num_rows = 1;
     a.num_tokens = a.max_query_len = static_cast<int>(count);
     a.max_kv_len = start + a.num_tokens;
-    a.row_begin = a.host_row_begin = staged<int32_t>(DType::kI32, {2}, {0, a.num_tokens});
-    a.kv_len = a.host_kv_len = staged<int32_t>(DType::kI32, {1}, {a.max_kv_len});
+    a.num_decode_rows = count == 1 ? 1 : 0;
+    a.row_begin = staged<int32_t>(DType::kI32, {2}, {0, a.num_tokens});
+    a.kv_len = staged<int32_t>(DType::kI32, {1}, {a.max_kv_len});
     a.positions = batch.positions;
     std::vector<int64_t> slots;
     for (int p : positions)
@@ -105,13 +106,16 @@ class ModelHarness {
       const int window = cache->spec().window;
       for (int b = 0; window > 0 && (b + 1) * kBlock <= start - window + 1; ++b)
         table[static_cast<size_t>(b)] = -1;
-      a.block_table = staged(DType::kI32, {1, static_cast<int64_t>(table.size())}, table);
+      a.block_begin = staged<int32_t>(DType::kI32, {2}, {0, static_cast<int32_t>(table.size())});
+      a.blocks = staged(DType::kI32, {static_cast<int64_t>(table.size())}, table);
       batch.groups.push_back(a);
       ctx.caches.push_back(cache.get());
     }
+    backend_.send_staged();
     const Tensor hidden = model_->forward(ctx);
     const Tensor logits = model_->logits(ctx, hidden);
-    all.insert(all.end(), logits.as<float>(), logits.as<float>() + logits.count());
+    const std::vector<float> read = backend_.read_back(logits);
+    all.insert(all.end(), read.begin(), read.end());
   }
 
   Backend& backend_;

@@ -230,7 +230,7 @@ void attention(Isa isa, ThreadPool& pool, const AttentionArgs& args) {
           block.first * q_stride + int64_t{kv_head * group + first_head} * view.head_dim;
       AttentionTask task;
       task.kv = &view;
-      task.blocks = batch.block_table.as<int32_t>() + block.row * batch.block_table.dim(1);
+      task.blocks = batch.blocks.as<int32_t>() + batch.block_begin.as<int32_t>()[block.row];
       task.kv_head = kv_head;
       task.tokens = block.tokens;
       task.heads = std::min(heads_per_chunk, group - first_head);

@@ -139,10 +139,9 @@ class Runner {
 
  private:
   static constexpr int kMaxPositions = 1024;
-  static constexpr int kMaxBlocks = kMaxPositions / 16;
 
   struct Step {
-    std::vector<int32_t> row_begin{0}, kv_len, positions, blocks;
+    std::vector<int32_t> row_begin{0}, kv_len, positions, block_begin{0}, blocks;
     std::vector<int64_t> slots;
     std::vector<float> qkv, q, out;
   };
@@ -169,7 +168,7 @@ class Runner {
     step.row_begin.push_back(step.row_begin.back() + c.tokens);
     step.kv_len.push_back(end);
     step.blocks.insert(step.blocks.end(), table.begin(), table.end());
-    step.blocks.resize(step.row_begin.size() * kMaxBlocks - kMaxBlocks, -1);
+    step.block_begin.push_back(static_cast<int32_t>(step.blocks.size()));
   }
 
   AttentionBatch batch_of(Step& s, int rows) {
@@ -180,10 +179,9 @@ class Runner {
     batch.row_begin = {s.row_begin.data(), DType::kI32, {rows + 1}};
     batch.kv_len = {s.kv_len.data(), DType::kI32, {rows}};
     batch.positions = {s.positions.data(), DType::kI32, {tokens}};
-    batch.block_table = {s.blocks.data(), DType::kI32, {rows, kMaxBlocks}};
+    batch.block_begin = {s.block_begin.data(), DType::kI32, {rows + 1}};
+    batch.blocks = {s.blocks.data(), DType::kI32, {static_cast<int64_t>(s.blocks.size())}};
     batch.slot_mapping = {s.slots.data(), DType::kI64, {tokens}};
-    batch.host_row_begin = batch.row_begin;
-    batch.host_kv_len = batch.kv_len;
     return batch;
   }
 

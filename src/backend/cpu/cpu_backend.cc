@@ -35,7 +35,17 @@ class CpuBackend final : public Backend {
 
   void begin_step() override { workspace_.reset(); }
   Tensor allocate(DType dtype, Shape shape) override { return workspace_.allocate(dtype, shape); }
-  Tensor upload(const Tensor& host) override { return host; }
+  Staged stage(DType dtype, Shape shape) override {
+    const Tensor memory = workspace_.allocate(dtype, shape);
+    return {memory, memory};
+  }
+  void send_staged() override {}
+  std::vector<float> read_back(const Tensor& tensor) override {
+    std::vector<float> values(static_cast<size_t>(tensor.count()));
+    for (int64_t i = 0; i < tensor.count(); ++i)
+      values[static_cast<size_t>(i)] = read_float(tensor, i);
+    return values;
+  }
 
   std::unique_ptr<LinearWeight> make_linear_weight(const LinearSpec& spec) override {
     return std::make_unique<CpuLinearWeight>(isa_, weight_memory_, spec);

@@ -136,6 +136,20 @@ const SamplerKernels& kernels_of(Isa isa) {
   }
 }
 
+// On the CPU a call returns when its tokens are drawn.
+class DrawnTokens final : public PendingTokens {
+ public:
+  explicit DrawnTokens(std::vector<SampledToken> tokens) : tokens_(std::move(tokens)) {}
+  Status read(std::span<SampledToken> results) override {
+    CHECK(results.size() == tokens_.size());
+    std::move(tokens_.begin(), tokens_.end(), results.begin());
+    return ok_status();
+  }
+
+ private:
+  std::vector<SampledToken> tokens_;
+};
+
 class CpuSampler final : public Sampler {
  public:
   CpuSampler(Isa isa, ThreadPool& pool, const SamplerSpec& spec)
@@ -169,23 +183,25 @@ class CpuSampler final : public Sampler {
     return {resolved_.data(), DType::kI32, tokens.shape};
   }
 
-  void sample(const Tensor& logits, std::span<const SampleRow> rows,
-              std::span<SampledToken> results) override {
-    CHECK(rows.size() == results.size());
+  std::unique_ptr<PendingTokens> sample(const Tensor& logits,
+                                        std::span<const SampleRow> rows) override {
+    std::vector<SampledToken> results(rows.size());
     for_each_row(rows.size(), [&](size_t i, RowScratch& scratch) {
       results[i] = sample_row(row_of(logits, rows[i].logits_row), rows[i], scratch);
     });
+    return std::make_unique<DrawnTokens>(std::move(results));
   }
 
-  void prompt_logprobs(const Tensor& logits, std::span<const PromptLogprobRow> rows,
-                       std::span<SampledToken> results) override {
-    CHECK(rows.size() == results.size());
+  std::unique_ptr<PendingTokens> prompt_logprobs(const Tensor& logits,
+                                                 std::span<const PromptLogprobRow> rows) override {
+    std::vector<SampledToken> results(rows.size());
     for_each_row(rows.size(), [&](size_t i, RowScratch& scratch) {
       SampledToken result;
       result.token = rows[i].target;
       add_logprobs(row_of(logits, rows[i].logits_row), rows[i].num_logprobs, scratch, result);
       results[i] = std::move(result);
     });
+    return std::make_unique<DrawnTokens>(std::move(results));
   }
 
  private:

@@ -164,7 +164,8 @@ std::vector<SampledToken> sample_all(Isa isa, int threads, const std::vector<Cas
     sample_rows.push_back({SlotId(i), i, cases[i].mask, num_logprobs});
   }
   std::vector<SampledToken> results(cases.size());
-  sampler->sample({logits.data(), DType::kF32, {rows, size}}, sample_rows, results);
+  EXPECT_TRUE(
+      sampler->sample({logits.data(), DType::kF32, {rows, size}}, sample_rows)->read(results).ok());
   return results;
 }
 
@@ -298,7 +299,9 @@ TEST(Sampler, DrawsFollowTheDistribution) {
         sampler->set_slot(setup_of(0, c));
       }
       SampledToken result;
-      sampler->sample({row.data(), DType::kF32, {1, kSize}}, {&sample_row, 1}, {&result, 1});
+      EXPECT_TRUE(sampler->sample({row.data(), DType::kF32, {1, kSize}}, {&sample_row, 1})
+                      ->read({&result, 1})
+                      .ok());
       ++counts[result.token];
     }
     double chi_square = 0;
@@ -345,8 +348,8 @@ TEST(Sampler, PreemptionDoesNotChangeWhatIsDrawn) {
     std::vector<float> row = random_logits(random, kSize, 2.0f, false);
     const Tensor logits{row.data(), DType::kF32, {1, kSize}};
     SampledToken a, b;
-    sampler->sample(logits, {&undisturbed, 1}, {&a, 1});
-    sampler->sample(logits, {&preempted, 1}, {&b, 1});
+    EXPECT_TRUE(sampler->sample(logits, {&undisturbed, 1})->read({&a, 1}).ok());
+    EXPECT_TRUE(sampler->sample(logits, {&preempted, 1})->read({&b, 1}).ok());
     ASSERT_EQ(a.token, b.token) << "draw " << n;
     c.output.push_back(a.token);
   }
@@ -369,7 +372,8 @@ TEST(Sampler, ResolvesTheLastTokenOfASlot) {
   logits[4] = 1;
   const SampleRow row{SlotId(2), 0, {}, -1};
   SampledToken result;
-  sampler->sample({logits.data(), DType::kF32, {1, 10}}, {&row, 1}, {&result, 1});
+  EXPECT_TRUE(
+      sampler->sample({logits.data(), DType::kF32, {1, 10}}, {&row, 1})->read({&result, 1}).ok());
   EXPECT_EQ(sampler->resolve_tokens({tokens.data(), DType::kI32, {4}}).as<int32_t>()[2], 4);
 }
 
@@ -405,7 +409,8 @@ TEST(Sampler, PromptLogprobsAreOfTheGivenTokens) {
   std::vector<float> logits{0, 1, 2, 3, 9, kNan, 0, 0, 0, 0, 0, 0};
   const std::vector<PromptLogprobRow> rows{{0, 2, 1}, {2, 0, 0}, {1, 0, 1}};
   std::vector<SampledToken> results(3);
-  sampler->prompt_logprobs({logits.data(), DType::kF32, {3, 4}}, rows, results);
+  ASSERT_TRUE(
+      sampler->prompt_logprobs({logits.data(), DType::kF32, {3, 4}}, rows)->read(results).ok());
   EXPECT_EQ(results[0].token, 2);
   EXPECT_EQ(results[0].rank, 2);
   EXPECT_NEAR(results[0].logprob, -1.4401897, 1e-5);

@@ -38,11 +38,14 @@ void WorkerExecutor::sample(StepId, StepMasks masks) {
 }
 
 StepResult WorkerExecutor::wait() {
-  std::unique_lock lock(mutex_);
-  result_ready_.wait(lock, [this] { return !results_.empty(); });
-  StepResult result = std::move(results_.front());
-  results_.pop_front();
-  return result;
+  StepResult launched;
+  {
+    std::unique_lock lock(mutex_);
+    step_launched_.wait(lock, [this] { return !launched_.empty(); });
+    launched = std::move(launched_.front());
+    launched_.pop_front();
+  }
+  return launched.status.ok() ? runner_->collect() : launched;
 }
 
 void WorkerExecutor::run() {
@@ -55,22 +58,23 @@ void WorkerExecutor::run() {
       plan = std::move(plans_.front());
       plans_.pop_front();
     }
-    StepResult result = run_step(*plan);
+    StepResult launched = launch(*plan);
     {
       std::lock_guard lock(mutex_);
-      results_.push_back(std::move(result));
+      launched_.push_back(std::move(launched));
     }
-    result_ready_.notify_one();
+    step_launched_.notify_one();
   }
 }
 
-StepResult WorkerExecutor::run_step(const BatchPlan& plan) {
+StepResult WorkerExecutor::launch(const BatchPlan& plan) {
   // Only running out of memory can throw here; it costs this step's requests and nothing else.
-  Status failure;
+  StepResult result;
+  result.step = plan.step;
   try {
     runner_->forward(plan);
   } catch (const std::bad_alloc&) {
-    failure = resource_exhausted("out of memory in step " + std::to_string(plan.step.value));
+    result.status = resource_exhausted("out of memory in step " + std::to_string(plan.step.value));
   }
   StepMasks masks;
   {
@@ -81,17 +85,13 @@ StepResult WorkerExecutor::run_step(const BatchPlan& plan) {
       masks_.pop_front();
     }
   }
-  if (failure.ok()) {
-    try {
-      return runner_->finish(plan, masks);
-    } catch (const std::bad_alloc&) {
-      failure = resource_exhausted("out of memory while sampling step " +
-                                   std::to_string(plan.step.value));
-    }
+  if (!result.status.ok()) return result;
+  try {
+    runner_->finish(plan, masks);
+  } catch (const std::bad_alloc&) {
+    result.status =
+        resource_exhausted("out of memory while sampling step " + std::to_string(plan.step.value));
   }
-  StepResult result;
-  result.step = plan.step;
-  result.status = failure;
   return result;
 }
 

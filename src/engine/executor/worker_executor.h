@@ -1,5 +1,5 @@
-// WorkerExecutor: one worker thread that runs a ModelRunner's steps in order. The engine thread
-// submits ahead and waits; the worker parks when it has nothing to do.
+// WorkerExecutor: one worker thread that launches a ModelRunner's steps in order. The engine thread
+// submits ahead and waits for results; the worker parks when it has nothing to do.
 #pragma once
 
 #include <condition_variable>
@@ -14,12 +14,15 @@
 namespace octavo {
 
 // What a worker does with a step; ModelRunner behind a seam, so that tests can put a fake device
-// there. Worker thread.
+// there. forward() and finish() launch the halves of a step, on the worker thread; collect() waits
+// for the oldest step that was finished, on the engine's, perhaps while the worker launches
+// another.
 class StepRunner {
  public:
   virtual ~StepRunner() = default;
   virtual void forward(const BatchPlan& plan) = 0;
-  virtual StepResult finish(const BatchPlan& plan, const StepMasks& masks) = 0;
+  virtual void finish(const BatchPlan& plan, const StepMasks& masks) = 0;
+  virtual StepResult collect() = 0;
 };
 
 class WorkerExecutor : public Executor {
@@ -34,16 +37,16 @@ class WorkerExecutor : public Executor {
 
  private:
   void run();
-  StepResult run_step(const BatchPlan& plan);
+  StepResult launch(const BatchPlan& plan);
 
   std::unique_ptr<StepRunner> runner_;
   const int max_in_flight_;
   std::mutex mutex_;
-  std::condition_variable work_ready_;    // worker waits: a plan, masks, or the end
-  std::condition_variable result_ready_;  // engine waits
+  std::condition_variable work_ready_;     // worker waits: a plan, masks, or the end
+  std::condition_variable step_launched_;  // engine waits
   std::deque<std::shared_ptr<const BatchPlan>> plans_;
   std::deque<StepMasks> masks_;
-  std::deque<StepResult> results_;
+  std::deque<StepResult> launched_;  // empty results: status says whether there is one to collect
   bool stopping_ = false;
   std::thread thread_;
 };

@@ -1,0 +1,32 @@
+// One matrix product as the GEMM kernels of this folder see it: ops/linear.h on plain pointers into
+// device memory. A call is served by the first of skinny_linear.h, large_linear.h and cublaslt.h
+// that takes it (linear.cc).
+#pragma once
+
+#include "ops/linear.h"
+#include "tensor/tensor.h"
+
+namespace octavo::cuda {
+
+// out[m, n] = act(x[m, :] . weight[n, :] + bias[n]) + residual[m, n]
+struct LinearCall {
+  DType dtype =
+      DType::kBF16;         // kBF16 or kF16: of x, weight, residual, and of out unless out_is_float
+  int m = 0, n = 0, k = 0;  // k a multiple of 8
+  const void* x = nullptr;  // [m, k], 16-byte aligned
+  // [n, k], 16-byte aligned, row-major. With kSwiGlu (n a multiple of 16) gate and up rows
+  // alternate in blocks of eight: rows 16 j + [0, 8) are gate rows 8 j + [0, 8), rows 16 j + [8,
+  // 16) the up rows 8 j + [0, 8).
+  const void* weight = nullptr;
+  const float* bias = nullptr;     // [n], in the order of weight's rows; optional
+  const void* residual = nullptr;  // [m, n], 16-byte aligned; optional, never with kSwiGlu
+  Activation activation = Activation::kNone;
+  void* out = nullptr;  // [m, n], or [m, n / 2] with kSwiGlu
+  bool out_is_float = false;
+  // x is normalised on the way in: x / rms(x) * norm_weight, rounded to dtype (ops/norm.h).
+  // Optional.
+  const float* norm_weight = nullptr;  // [k]
+  float norm_eps = 0;
+};
+
+}  // namespace octavo::cuda
