@@ -22,15 +22,19 @@ struct ModelOptions {
 };
 
 struct CacheOptions {
-  int block_size = 16;                           // tokens per KV block
+  int block_size = 0;                            // tokens per KV block; 0: 16, on a GPU 32
   std::optional<int64_t> kv_cache_memory_bytes;  // none: memory_share of free memory
   double memory_share = 0.4;                     // of the memory free after the weights (CPU)
+  double gpu_memory_utilization = 0.92;  // share of the GPU's memory that this process may take
   bool enable_prefix_caching = true;
 };
 
 struct SchedulerOptions {
-  int max_num_batched_tokens = 2048;     // tokens computed per step, prompt and decode together
-  int max_num_seqs = 128;                // sequences in one step
+  // Tokens computed per step, prompt and decode together; 0: 2048, on a GPU 8192 (offline twice as
+  // many).
+  int max_num_batched_tokens = 0;
+  int max_num_seqs = 0;  // sequences in one step; 0: 128 (offline 256), on a GPU 1024
+  bool offline = false;  // nobody waits for single tokens: the LLM class, benchmarks of throughput
   int long_prefill_token_threshold = 0;  // most prompt tokens of one request per step; 0: no limit
   bool enable_chunked_prefill = true;
   std::string policy = "fcfs";   // fcfs, priority
@@ -38,8 +42,10 @@ struct SchedulerOptions {
 };
 
 struct DeviceOptions {
-  std::string device = "auto";  // auto, cpu, cuda
-  int threads = 0;              // CPU backend; 0: one per core this process may use
+  std::string device = "auto";   // auto, cpu, cuda
+  int threads = 0;               // CPU backend; 0: one per core this process may use
+  bool enforce_eager = false;    // GPU: no CUDA graphs
+  bool batch_invariant = false;  // GPU: a token does not depend on its batch, bit for bit; slower
 };
 
 struct EngineOptions {

@@ -69,10 +69,9 @@ void declare_optional(FlagSet& flags, std::string name, std::optional<T>* target
   });
 }
 
-// Offline runs start from the defaults of vLLM's LLM class on a CPU, not from the server's.
+// Offline runs start from the defaults of vLLM's LLM class, not from the server's.
 void set_offline_defaults(EngineOptions& engine) {
-  engine.scheduler.max_num_batched_tokens = 4096;
-  engine.scheduler.max_num_seqs = 256;
+  engine.scheduler.offline = true;
 }
 
 void declare_server_under_test(FlagSet& flags, BenchServeOptions& o) {
@@ -186,13 +185,9 @@ FlagSet make_latency_flags(LatencyOptions& o) {
 }
 
 void finish_latency_options(LatencyOptions& o, const FlagSet& flags) {
-  SchedulerOptions& scheduler = o.engine.scheduler;
-  if (!flags.given("max-num-seqs"))
-    scheduler.max_num_seqs = std::max(scheduler.max_num_seqs, o.batch_size);
-  if (!flags.given("max-num-batched-tokens")) {
-    scheduler.max_num_batched_tokens =
-        std::max(scheduler.max_num_batched_tokens, scheduler.max_num_seqs);
-  }
+  constexpr int kLeastDefault = 256;
+  if (!flags.given("max-num-seqs") && o.batch_size > kLeastDefault)
+    o.engine.scheduler.max_num_seqs = o.batch_size;
 }
 
 FlagSet make_throughput_flags(ThroughputOptions& o) {
@@ -215,11 +210,6 @@ Status finish_throughput_options(ThroughputOptions& o, const FlagSet& flags) {
   o.random.seed = static_cast<uint64_t>(o.engine.model.seed);
   const bool length_given = flags.given("output-len") || flags.given("random-output-len");
   if (o.dataset_name == "custom" && !length_given) o.random.output_len = 0;
-  if (!flags.given("max-num-batched-tokens")) {
-    SchedulerOptions& scheduler = o.engine.scheduler;
-    scheduler.max_num_batched_tokens =
-        std::max(scheduler.max_num_batched_tokens, scheduler.max_num_seqs);
-  }
   return check_dataset(o.dataset_name, o.dataset_path);
 }
 

@@ -55,7 +55,8 @@ void declare_model_flags(FlagSet& flags, ModelOptions& model, ModelSource& sourc
 
 void declare_cache_flags(FlagSet& flags, CacheOptions& cache) {
   flags.group("KV cache");
-  flags.integer("block-size", &cache.block_size, {1, 65536}, "tokens in a block");
+  flags.integer("block-size", &cache.block_size, {0, 65536},
+                "tokens in a block; 0: 16, on a GPU 32");
   flags.custom("kv-cache-memory-bytes", "BYTES", "", "memory for the cache; takes 512M, 4G",
                [&cache](const std::string& v) -> Status {
                  ASSIGN_OR_RETURN(const int64_t n, parse_count(v));
@@ -65,6 +66,8 @@ void declare_cache_flags(FlagSet& flags, CacheOptions& cache) {
                });
   flags.number("memory-share", &cache.memory_share, {0.01, 1},
                "share of the memory left after the weights, without --kv-cache-memory-bytes");
+  flags.number("gpu-memory-utilization", &cache.gpu_memory_utilization, {0.01, 1},
+               "share of the GPU's memory to use, without --kv-cache-memory-bytes");
   flags.toggle("enable-prefix-caching", &cache.enable_prefix_caching,
                "reuse the blocks of equal prefixes");
 }
@@ -72,9 +75,10 @@ void declare_cache_flags(FlagSet& flags, CacheOptions& cache) {
 void declare_scheduler_flags(FlagSet& flags, EngineOptions& engine) {
   SchedulerOptions& scheduler = engine.scheduler;
   flags.group("Scheduler");
-  flags.count("max-num-batched-tokens", &scheduler.max_num_batched_tokens, {1, 1 << 24},
-              "tokens computed in one step");
-  flags.count("max-num-seqs", &scheduler.max_num_seqs, {1, 1 << 20}, "sequences in one step");
+  flags.count("max-num-batched-tokens", &scheduler.max_num_batched_tokens, {0, 1 << 24},
+              "tokens computed in one step; 0: 2048, on a GPU 8192");
+  flags.count("max-num-seqs", &scheduler.max_num_seqs, {0, 1 << 20},
+              "sequences in one step; 0: 128, on a GPU 1024");
   flags.count("long-prefill-token-threshold", &scheduler.long_prefill_token_threshold, {0},
               "most prompt tokens of one request in a step; 0: no limit");
   flags.toggle("enable-chunked-prefill", &scheduler.enable_chunked_prefill,
@@ -93,6 +97,10 @@ void declare_device_flags(FlagSet& flags, EngineOptions& engine, ModelSource& so
                {{"auto", "auto"}, {"cpu", "cpu"}, {"cuda", "cuda"}}, "where the model runs");
   flags.integer("threads", &engine.device.threads, {0, 4096},
                 "threads of the CPU backend; 0: one a core");
+  flags.toggle("enforce-eager", &engine.device.enforce_eager,
+               "GPU: launch every kernel, no graphs");
+  flags.toggle("batch-invariant", &engine.device.batch_invariant,
+               "GPU: a token does not depend on its batch, bit for bit; slower");
   flags.integer("output-threads", &engine.output_threads, {1, 256},
                 "threads that turn tokens into text");
   flags.choice("log-level", &source.log_level,

@@ -28,7 +28,6 @@ constexpr VllmFlag kFlags[] = {
     {"quantization", "q", kValue, "none|None"},
     {"quantization-config", "", kValue, "{}"},
     {"allow-deprecated-quantization", "", kSwitch, "*"},
-    {"enforce-eager", "", kSwitch, "*"},
     {"enable-return-routed-experts", "", kSwitch, ""},
     {"logprobs-mode", "", kValue, "raw_logprobs"},
     {"disable-sliding-window", "", kSwitch, ""},
@@ -128,7 +127,6 @@ constexpr VllmFlag kFlags[] = {
     {"api-server-count", "asc", kValue, "1"},
     {"headless", "", kSwitch, ""},
     // KV cache
-    {"gpu-memory-utilization", "", kValue, "*"},
     {"swap-space", "", kValue, "*"},
     {"kv-cache-dtype", "", kValue, "auto"},
     {"kv-cache-dtype-skip-layers", "", kMany, "*"},

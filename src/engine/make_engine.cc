@@ -1,9 +1,11 @@
 // make_engine: from options to a running engine. The one file of this room that names a backend.
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <thread>
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cuda/cuda_backend.h"
 #include "base/clock.h"
 #include "base/status_macros.h"
 #include "engine/executor/worker_executor.h"
@@ -66,9 +68,7 @@ StatusOr<DType> resolve_dtype(const std::string& asked, DType checkpoint) {
 }
 
 Status check_options(const EngineOptions& o) {
-  if (o.device.device == "cuda")
-    return unimplemented("--device cuda: this build has no CUDA backend");
-  if (o.device.device != "auto" && o.device.device != "cpu") {
+  if (o.device.device != "auto" && o.device.device != "cpu" && o.device.device != "cuda") {
     return invalid_argument("--device must be auto, cpu or cuda, not '" + o.device.device + "'");
   }
   if (o.cache.block_size < 16 || o.cache.block_size % 16 != 0 || o.cache.block_size > 1024) {
@@ -91,6 +91,37 @@ Status check_options(const EngineOptions& o) {
   }
   if (o.model.max_model_len && *o.model.max_model_len < 1)
     return invalid_argument("--max-model-len must be at least 1");
+  return ok_status();
+}
+
+// auto takes a GPU wherever there is one, and then no CPU in its stead: a GPU that cannot be used
+// is an error.
+bool wants_cuda(const EngineOptions& o) {
+  return o.device.device == "cuda" || (o.device.device == "auto" && cuda::any_gpu());
+}
+
+// Fills in what the options leave to the device. The figures are vLLM's, but for the GPU's block.
+EngineOptions with_device_defaults(EngineOptions o, bool cuda) {
+  SchedulerOptions& s = o.scheduler;
+  if (o.cache.block_size == 0) o.cache.block_size = cuda ? 32 : 16;
+  if (s.max_num_seqs == 0) s.max_num_seqs = cuda ? 1024 : s.offline ? 256 : 128;
+  if (s.max_num_batched_tokens == 0) {
+    s.max_num_batched_tokens = std::max((cuda ? 8192 : 2048) * (s.offline ? 2 : 1), s.max_num_seqs);
+  }
+  return o;
+}
+
+// What the GPU's kernels ask of a model's shape.
+Status check_cuda_model(const ModelConfig& c, DType dtype) {
+  const auto refuse = [&](const std::string& what) {
+    return unimplemented("CUDA: " + what + "; use --device cpu");
+  };
+  if (dtype == DType::kF32)
+    return refuse("weights and activations are bfloat16 or float16, not float32");
+  if (c.head_dim % 16 != 0 || c.head_dim > 256)
+    return refuse("head_dim must be a multiple of 16 up to 256, not " + std::to_string(c.head_dim));
+  if (c.hidden_size % 8 != 0 || c.intermediate_size % 8 != 0)
+    return refuse("hidden_size and intermediate_size must be multiples of 8");
   return ok_status();
 }
 
@@ -122,13 +153,14 @@ StatusOr<LoadReport> load_weights(const EngineOptions& options, const fs::path& 
 struct Loaded {
   ModelConfig config;
   DType dtype = DType::kBF16;
+  bool on_cuda = false;
   std::unique_ptr<Backend> backend;
   std::unique_ptr<Model> model;
   std::unique_ptr<text::TextModel> text;
   LoadReport report;
 };
 
-StatusOr<Loaded> load(const EngineOptions& options) {
+StatusOr<Loaded> load(const EngineOptions& options, bool on_cuda) {
   Loaded l;
   const fs::path directory = options.model.model;
   std::error_code ignored;
@@ -137,7 +169,17 @@ StatusOr<Loaded> load(const EngineOptions& options) {
   }
   ASSIGN_OR_RETURN(l.config, read_model_config(directory, options.model.generation_config));
   ASSIGN_OR_RETURN(l.dtype, resolve_dtype(options.model.dtype, l.config.dtype));
-  ASSIGN_OR_RETURN(l.backend, cpu::make_cpu_backend({.threads = options.device.threads}));
+  l.on_cuda = on_cuda;
+  if (on_cuda) {
+    RETURN_IF_ERROR(check_cuda_model(l.config, l.dtype));
+    ASSIGN_OR_RETURN(
+        l.backend, cuda::make_cuda_backend({.max_tokens = options.scheduler.max_num_batched_tokens,
+                                            .max_rows = options.scheduler.max_num_seqs,
+                                            .graphs = !options.device.enforce_eager,
+                                            .batch_invariant = options.device.batch_invariant}));
+  } else {
+    ASSIGN_OR_RETURN(l.backend, cpu::make_cpu_backend({.threads = options.device.threads}));
+  }
 
   StatusOr<std::unique_ptr<text::TextModel>> text = internal_error("not read");
   std::thread reader([&] { text = load_text(options, directory, l.config.vocab_size); });
@@ -147,6 +189,9 @@ StatusOr<Loaded> load(const EngineOptions& options) {
   const Status loaded = [&]() -> Status {
     ASSIGN_OR_RETURN(l.model, make_model(l.config, l.dtype, *l.backend));
     ASSIGN_OR_RETURN(l.report, load_weights(options, directory, *l.model, threads));
+    const double begin = steady_seconds();
+    RETURN_IF_ERROR(l.backend->weights_loaded());
+    l.report.seconds += steady_seconds() - begin;
     return ok_status();
   }();
   reader.join();
@@ -156,8 +201,46 @@ StatusOr<Loaded> load(const EngineOptions& options) {
   return l;
 }
 
+// Device memory that a step takes beside weights and cache, at most: activations of all tokens,
+// logits of all rows with room to edit them, and what the kernels, graphs and the driver keep.
+int64_t step_bytes(const EngineOptions& options, const Loaded& l) {
+  constexpr int64_t kFixed = int64_t{3} << 29;
+  const ModelConfig& c = l.config;
+  const int64_t heads = int64_t{c.head_dim} * (3 * c.num_heads + 2 * c.num_kv_heads);
+  const int64_t token = static_cast<int64_t>(size_of(l.dtype)) *
+                        (6 * int64_t{c.hidden_size} + heads + 2 * int64_t{c.intermediate_size});
+  const int64_t logits = int64_t{c.vocab_size} * static_cast<int64_t>(sizeof(float));
+  return kFixed + options.scheduler.max_num_batched_tokens * token +
+         options.scheduler.max_num_seqs * logits * 5 / 4;
+}
+
+StatusOr<int64_t> kv_budget(const EngineOptions& options, const Loaded& l, std::string& account) {
+  if (options.cache.kv_cache_memory_bytes) return *options.cache.kv_cache_memory_bytes;
+  if (!l.on_cuda) {
+    return static_cast<int64_t>(static_cast<double>(available_memory_bytes()) *
+                                options.cache.memory_share);
+  }
+  ASSIGN_OR_RETURN(const cuda::DeviceMemory memory, cuda::device_memory());
+  const auto share = static_cast<int64_t>(static_cast<double>(memory.total) *
+                                          options.cache.gpu_memory_utilization);
+  const int64_t step = step_bytes(options, l);
+  const int64_t used = memory.total - memory.free;
+  const int64_t left = share - used - step;
+  account = "GPU memory: " + gib(memory.total) + ", of which " +
+            std::to_string(std::lround(100 * options.cache.gpu_memory_utilization)) +
+            " % may be used; taken by weights, driver and other processes " + gib(used) +
+            ", kept for steps " + gib(step);
+  if (left <= 0) {
+    return resource_exhausted(account +
+                              ": nothing is left for the KV cache. Free memory on the GPU, "
+                              "raise --gpu-memory-utilization, or lower --max-num-batched-tokens "
+                              "and --max-num-seqs");
+  }
+  return left;
+}
+
 StatusOr<MemoryPlan> plan_for(const EngineOptions& options, const Loaded& l,
-                              std::vector<KvCacheSpec>& groups) {
+                              std::vector<KvCacheSpec>& groups, std::string& account) {
   MemoryDemand demand;
   for (KvCacheSpec& group : groups) {
     group.block_size = options.cache.block_size;
@@ -165,8 +248,7 @@ StatusOr<MemoryPlan> plan_for(const EngineOptions& options, const Loaded& l,
     demand.block_bytes.push_back(static_cast<int64_t>(l.backend->kv_block_bytes(group)));
   }
   demand.groups = groups;
-  demand.kv_budget = options.cache.kv_cache_memory_bytes.value_or(static_cast<int64_t>(
-      static_cast<double>(available_memory_bytes()) * options.cache.memory_share));
+  ASSIGN_OR_RETURN(demand.kv_budget, kv_budget(options, l, account));
   demand.max_position = l.config.max_position;
   demand.asked_max_model_len = options.model.max_model_len;
   demand.max_num_seqs = options.scheduler.max_num_seqs;
@@ -201,24 +283,28 @@ ModelInfo describe(const EngineOptions& options, const Loaded& l, const MemoryPl
 }  // namespace
 
 StatusOr<std::unique_ptr<EngineClient>> make_engine(
-    const EngineOptions& options, std::function<void(const std::string&)> progress) {
+    const EngineOptions& asked, std::function<void(const std::string&)> progress) {
   const auto say = [&](const std::string& line) {
     if (progress) progress(line);
   };
+  const bool on_cuda = wants_cuda(asked);
+  const EngineOptions options = with_device_defaults(asked, on_cuda);
   RETURN_IF_ERROR(check_options(options));
-  ASSIGN_OR_RETURN(Loaded l, load(options));
+  ASSIGN_OR_RETURN(Loaded l, load(options, on_cuda));
   const int64_t weight_bytes = l.report.num_parameters * static_cast<int64_t>(size_of(l.dtype));
   say(l.config.architecture + ", " + std::to_string(l.report.num_parameters / 1'000'000) +
       " M parameters as " + std::string(to_string(l.dtype)) + " on " + l.backend->name() +
       ", loaded in " + seconds_text(l.report.seconds));
 
   std::vector<KvCacheSpec> groups = l.model->kv_groups();
-  ASSIGN_OR_RETURN(MemoryPlan plan, plan_for(options, l, groups));
+  std::string account;
+  ASSIGN_OR_RETURN(MemoryPlan plan, plan_for(options, l, groups, account));
+  if (!account.empty()) say(account);
   if (!plan.notice.empty()) say(plan.notice);
   say("memory plan: weights " + gib(weight_bytes) + ", KV cache " + gib(plan.kv_bytes) + " (" +
       std::to_string(groups[0].num_blocks) + " blocks of " +
-      std::to_string(options.cache.block_size) + " tokens, taken as used), context " +
-      std::to_string(plan.max_model_len) + " tokens");
+      std::to_string(options.cache.block_size) + " tokens" + (on_cuda ? "" : ", taken as used") +
+      "), context " + std::to_string(plan.max_model_len) + " tokens");
 
   std::vector<CacheGroupSpec> cache_groups;
   cache_groups.reserve(groups.size());
@@ -239,8 +325,14 @@ StatusOr<std::unique_ptr<EngineClient>> make_engine(
   const SamplerSpec sampler{options.scheduler.max_num_seqs, l.config.vocab_size,
                             plan.max_model_len};
   const DType activation = l.backend->activation_dtype(l.dtype);
-  auto runner = std::make_unique<LocalRunner>(std::move(l.backend), std::move(l.model), groups,
-                                              activation, sampler);
+  std::unique_ptr<LocalRunner> runner;
+  try {
+    runner = std::make_unique<LocalRunner>(std::move(l.backend), std::move(l.model), groups,
+                                           activation, sampler);
+  } catch (const std::bad_alloc&) {
+    return resource_exhausted("no memory for a KV cache of " + gib(plan.kv_bytes) +
+                              ": set a smaller --kv-cache-memory-bytes");
+  }
   auto executor = std::make_unique<WorkerExecutor>(
       std::move(runner), options.scheduler.async_scheduling ? kStepsInFlight : 1);
   return std::unique_ptr<EngineClient>(

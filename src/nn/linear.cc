@@ -10,7 +10,10 @@ constexpr int64_t kConcurrentRows = 64;  // LinearWeight's promise for concurren
 Parameter matrix_parameter(const std::string& name, LinearWeight* weight) {
   return {.name = name,
           .shape = {weight->spec().out_features, weight->spec().in_features},
-          .load_rows = [weight](int64_t row, const Tensor& src) { weight->load_rows(row, src); }};
+          .load_rows = [weight](int64_t row, const Tensor& src) { weight->load_rows(row, src); },
+          .load_noise = [weight](uint64_t key) {
+            return weight->load_noise(0, weight->spec().out_features, key);
+          }};
 }
 
 }  // namespace
@@ -60,6 +63,11 @@ Parameter Linear::weight_parameter(std::string name, int64_t first, int64_t rows
       weight->load_rows(first + row, src);
     }
   };
+  if (!transposed) {
+    p.load_noise = [weight, first, rows](uint64_t key) {
+      return weight->load_noise(first, rows, key);
+    };
+  }
   return p;
 }
 

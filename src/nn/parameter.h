@@ -18,6 +18,8 @@ struct Parameter {
   // float dtype. Disjoint rows may be written from several threads at once, cut at multiples of 64
   // rows.
   std::function<void(int64_t first_row, const Tensor& src)> load_rows;
+  // LinearWeight::load_noise of the whole parameter; may be null.
+  std::function<bool(uint64_t key)> load_noise;
   bool optional = false;  // may be missing from the checkpoint (a bias that a config only implies)
   bool constant =
       false;  // norm weights and biases: dummy weights fill 1 and 0 instead of noise; see fill

@@ -60,6 +60,10 @@ class Backend {
 
   virtual std::unique_ptr<LinearWeight> make_linear_weight(const LinearSpec& spec) = 0;
   virtual std::unique_ptr<VectorWeight> make_vector_weight(int64_t size) = 0;
+  // All weights have been given; waits until they have arrived.
+  virtual Status weights_loaded() { return ok_status(); }
+  // Not ok if an op of the steps so far could not be launched; names the op. Clears it.
+  virtual Status take_error() { return ok_status(); }
   virtual std::unique_ptr<KvCache> make_kv_cache(const KvCacheSpec& spec) = 0;
   virtual size_t kv_block_bytes(const KvCacheSpec& spec) const = 0;  // one block, all layers
   virtual std::unique_ptr<Sampler> make_sampler(const SamplerSpec& spec) = 0;

@@ -41,6 +41,9 @@ class LinearWeight {
   // input features [first_k, first_k + src.dim(0)) of output features [first_n, first_n +
   // src.dim(1)).
   virtual void load_transposed(int64_t first_k, int64_t first_n, const Tensor& src) = 0;
+  // Fills logical rows [first_row, first_row + rows) with the noise `key` (ops/noise.h), row after
+  // row from index 0, where the device can do that itself; false: the caller makes the values.
+  virtual bool load_noise(int64_t first_row, int64_t rows, uint64_t key) { return false; }
   virtual size_t bytes() const = 0;
 };
 

@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/status_macros.h"
+#include "ops/noise.h"
 #include "weights/checkpoint.h"
 #include "weights/finite.h"
 
@@ -197,23 +198,13 @@ uint64_t hash_name(std::string_view name) {  // FNV-1a
   return h;
 }
 
-uint64_t mix(uint64_t x) {  // SplitMix64 (Steele et al., OOPSLA'14)
-  x += 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
-
 // Elements [first, first + out.size()) of a parameter's noise; two to a 64-bit draw. REQUIRES:
 // first even.
 void fill_noise(uint64_t key, uint64_t first, std::vector<float>& out) {
-  const auto to_float = [](uint32_t bits) {
-    return (static_cast<float>(static_cast<int32_t>(bits >> 8)) * 0x1p-23f - 1.0f) * 1e-3f;
-  };
   for (size_t i = 0; i < out.size(); i += 2) {
-    const uint64_t bits = mix(key + (first + i) / 2);
-    out[i] = to_float(static_cast<uint32_t>(bits));
-    if (i + 1 < out.size()) out[i + 1] = to_float(static_cast<uint32_t>(bits >> 32));
+    const uint64_t bits = noise_bits(key, (first + i) / 2);
+    out[i] = noise_of_bits(static_cast<uint32_t>(bits));
+    if (i + 1 < out.size()) out[i + 1] = noise_of_bits(static_cast<uint32_t>(bits >> 32));
   }
 }
 
@@ -253,13 +244,14 @@ StatusOr<LoadReport> load_safetensors(const std::filesystem::path& directory, Mo
 StatusOr<LoadReport> load_dummy(Model& model, uint64_t seed, int threads) {
   const double start = steady_seconds();
   const std::vector<Parameter> parameters = parameters_of(model);
+  const auto key_of = [seed](const Parameter& p) { return mix_bits(seed) ^ hash_name(p.name); };
   LoadReport report;
   std::vector<Chunk> chunks;
   for (size_t i = 0; i < parameters.size(); ++i) {
     report.num_parameters += parameters[i].shape.count();
     if (parameters[i].constant) {
       fill_constant(parameters[i]);
-    } else {
+    } else if (!parameters[i].load_noise || !parameters[i].load_noise(key_of(parameters[i]))) {
       append_chunks(chunks, i, parameters[i].shape, sizeof(float));
     }
   }
@@ -268,7 +260,7 @@ StatusOr<LoadReport> load_dummy(Model& model, uint64_t seed, int threads) {
     const Parameter& p = parameters[c.parameter];
     const int64_t columns = columns_of(p.shape);
     std::vector<float> values(static_cast<size_t>(c.rows * columns));
-    fill_noise(mix(seed) ^ hash_name(p.name), static_cast<uint64_t>(c.first_row * columns), values);
+    fill_noise(key_of(p), static_cast<uint64_t>(c.first_row * columns), values);
     p.load_rows(c.first_row, {values.data(), DType::kF32, with_rows(p.shape, c.rows)});
     return ok_status();
   }));

@@ -3,62 +3,20 @@
 // then decode.
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <cstdio>
-#include <cstring>
-#include <fstream>
-#include <iterator>
 
 #include "backend/cpu/cpu_backend.h"
+#include "goldens.h"
 #include "model_harness.h"
 #include "nn/testing_backend.h"
-#include "octavo/value.h"
 
 namespace octavo::testing {
 namespace {
 
-const std::filesystem::path kGoldens =
-    std::filesystem::path(OCTAVO_SOURCE_DIR) / "tests/data/goldens";
-
-std::string read_file(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
-
-struct Golden {
-  std::vector<TokenId> tokens;
-  int num_prompt = 0;
-  std::vector<float> logits;  // [tokens, vocab]
-};
-
-Golden read_golden(const std::string& name) {
-  Golden golden;
-  const auto json = parse_json(read_file(kGoldens / name / "golden.json"));
-  if (!json.ok()) return golden;
-  for (const Value& v : json->find("tokens")->as_list())
-    golden.tokens.push_back(static_cast<TokenId>(v.as_int()));
-  golden.num_prompt = static_cast<int>(json->find("num_prompt")->as_int());
-  const std::string bytes = read_file(kGoldens / name / "logits.f32");
-  golden.logits.resize(bytes.size() / sizeof(float));
-  std::memcpy(golden.logits.data(), bytes.data(), golden.logits.size() * sizeof(float));
-  return golden;
-}
-
-// max|a - b| / max|b|
-double relative_error(const std::vector<float>& a, const std::vector<float>& b) {
-  double error = 0, most = 0;
-  for (size_t i = 0; i < b.size(); ++i) {
-    const double d = std::fabs(static_cast<double>(a[i]) - b[i]);
-    error = std::isnan(d) ? INFINITY : std::max(error, d);
-    most = std::max(most, std::fabs(static_cast<double>(b[i])));
-  }
-  return error / most;
-}
-
 void expect_golden_logits(Backend& backend, const std::string& name) {
   const Golden golden = read_golden(name);
-  ASSERT_FALSE(golden.tokens.empty()) << "no golden data in " << kGoldens / name;
-  auto harness = ModelHarness::load(kGoldens / name, backend, DType::kF32);
+  ASSERT_FALSE(golden.tokens.empty()) << "no golden data in " << golden_folder(name);
+  auto harness = ModelHarness::load(golden_folder(name), backend, DType::kF32);
   ASSERT_TRUE(harness.ok()) << harness.status().to_string();
   const int prompt = golden.num_prompt;
   for (const std::vector<int>& chunks :

@@ -26,6 +26,7 @@ class ModelHarness {
     ASSIGN_OR_RETURN(ModelConfig config, read_model_config(directory));
     ASSIGN_OR_RETURN(std::unique_ptr<Model> model, make_model(config, dtype, backend));
     ASSIGN_OR_RETURN(const LoadReport report, load_safetensors(directory, *model, threads));
+    RETURN_IF_ERROR(backend.weights_loaded());
     std::unique_ptr<ModelHarness> harness(
         new ModelHarness(backend, std::move(config), std::move(model), dtype));
     harness->report_ = report;

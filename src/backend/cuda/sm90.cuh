@@ -95,6 +95,11 @@ __device__ __forceinline__ void prefetch_to_l2(const void* from, uint32_t bytes)
 __device__ __forceinline__ void prefetch_map(const CUtensorMap* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
+__device__ __forceinline__ void prefetch_box_to_l2(const CUtensorMap* map, int x, int y) {
+  asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global.tile [%0, {%1, %2}];" ::"l"(map), "r"(x),
+               "r"(y)
+               : "memory");
+}
 __device__ __forceinline__ void load_box(void* to, const CUtensorMap* map, int x, int y,
                                          uint64_t* barrier) {
   asm volatile(
@@ -109,6 +114,14 @@ __device__ __forceinline__ void load_box(void* to, const CUtensorMap* map, int x
       "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
       ".L2::cache_hint [%0], [%1, {%3, %4}], [%2], %5;" ::"r"(shared_address(to)),
       "l"(map), "r"(shared_address(barrier)), "r"(x), "r"(y), "l"(policy)
+      : "memory");
+}
+__device__ __forceinline__ void load_box(void* to, const CUtensorMap* map, int x, int y, int z,
+                                         uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+      " [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(shared_address(to)),
+      "l"(map), "r"(shared_address(barrier)), "r"(x), "r"(y), "r"(z)
       : "memory");
 }
 // The same box into the same place of every CTA of the cluster in `mask`, each of whose barriers
@@ -167,6 +180,16 @@ __device__ __forceinline__ uint64_t swizzled_tile(const void* tile) {
          (uint64_t{1} << 62);
 }
 
+// The same for an operand whose N is contiguous (Wgmma's b_transposed): rows of 64 N-elements, one
+// row for each k; the tile's next 64 N-elements begin `chunk_bytes` behind. Step along K by 16 rows
+// = 2048 bytes = +128 in the descriptor.
+__device__ __forceinline__ uint64_t swizzled_tile_transposed(const void* tile,
+                                                             uint32_t chunk_bytes) {
+  const uint64_t address = shared_address(tile);
+  return ((address & 0x3FFFF) >> 4) | (uint64_t{chunk_bytes >> 4} << 16) |
+         (uint64_t{1024 >> 4} << 32) | (uint64_t{1} << 62);
+}
+
 // --- Clusters.
 __device__ __forceinline__ uint32_t cluster_rank() {
   uint32_t rank;
@@ -178,6 +201,15 @@ __device__ __forceinline__ void cluster_arrive() {
 }
 __device__ __forceinline__ void cluster_wait() {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+// The same variable in the shared memory of CTA `rank` of the cluster.
+template <typename T>
+__device__ __forceinline__ T* peer(T* shared, uint32_t rank) {
+  uint64_t address;
+  asm("mapa.u64 %0, %1, %2;"
+      : "=l"(address)
+      : "l"(reinterpret_cast<uint64_t>(shared)), "r"(rank));
+  return reinterpret_cast<T*>(address);
 }
 
 // --- Register budgets of warpgroups; the kernel needs __launch_bounds__(threads, 1).
@@ -192,6 +224,10 @@ __device__ __forceinline__ void give_registers() {
 
 __device__ __forceinline__ void named_barrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+// Counts these threads in at the barrier without waiting for the others.
+__device__ __forceinline__ void named_arrive(int id, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
 }  // namespace octavo::cuda::sm90

@@ -1,0 +1,213 @@
+// Decode attention on the GPU: time of one layer in a graph of many, and the rate at which the KV
+// cache is read. The layers rotate over more memory than the L2 cache holds.
+//   cuda_decode
+
+#include <cuda_bf16.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "backend/cuda/decode_attention.h"
+#include "backend/cuda/decode_plan.cuh"
+
+namespace octavo::cuda {
+namespace {
+
+void check(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return;
+  std::fprintf(stderr, "%s: %s\n", what, cudaGetErrorString(error));
+  std::exit(1);
+}
+
+// About N(0, 1): the sum of four uniform numbers.
+__global__ void fill_random(__nv_bfloat16* to, size_t count, float scale) {
+  for (size_t i = blockIdx.x * size_t{blockDim.x} + threadIdx.x; i < count;
+       i += size_t{gridDim.x} * blockDim.x) {
+    uint64_t x = (i + 1) * 0x9E3779B97F4A7C15;
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
+    x ^= x >> 31;
+    const float sum = static_cast<float>((x & 0xFFFF) + (x >> 16 & 0xFFFF) + (x >> 32 & 0xFFFF) +
+                                         (x >> 48));
+    to[i] = __float2bfloat16(scale * (sum / 65536 - 2) * 1.732f);
+  }
+}
+
+constexpr size_t kPoolBytes = size_t{5} << 30;  // of keys, and of values
+
+template <typename Int>
+Int* on_device(const std::vector<Int>& values) {
+  void* data = nullptr;
+  check(cudaMalloc(&data, values.size() * sizeof(Int)), "malloc");
+  check(cudaMemcpy(data, values.data(), values.size() * sizeof(Int), cudaMemcpyHostToDevice),
+        "memcpy");
+  return static_cast<Int*>(data);
+}
+
+struct Shape {
+  const char* name;
+  int num_q_heads, num_kv_heads, head_dim;
+};
+constexpr Shape kLlama8B = {"8B", 32, 8, 128};
+constexpr Shape kQwen06B = {"0.6B", 16, 8, 128};
+
+struct Pools {
+  void *keys, *values, *q, *out;
+};
+
+template <typename Body>
+double graph_microseconds(cudaStream_t stream, Body body) {
+  cudaGraph_t graph;
+  cudaGraphExec_t executable;
+  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture");
+  body();
+  check(cudaStreamEndCapture(stream, &graph), "capture");
+  check(cudaGraphInstantiate(&executable, graph, 0), "instantiate");
+  cudaEvent_t begin, end;
+  cudaEventCreate(&begin);
+  cudaEventCreate(&end);
+  std::vector<float> times;
+  for (int i = 0; i < 7; ++i) {
+    cudaEventRecord(begin, stream);
+    check(cudaGraphLaunch(executable, stream), "launch");
+    cudaEventRecord(end, stream);
+    check(cudaStreamSynchronize(stream), "synchronize");
+    float ms;
+    cudaEventElapsedTime(&ms, begin, end);
+    if (i >= 2) times.push_back(ms);
+  }
+  std::sort(times.begin(), times.end());
+  cudaGraphExecDestroy(executable);
+  cudaGraphDestroy(graph);
+  return 1000.0 * times[times.size() / 2];
+}
+
+// `shared` tokens common to all rows, then `begin` to `end` tokens of each row's own.
+void measure(const Pools& pools, const Shape& shape, int num_rows, int begin, int end,
+             int shared = 0, bool share = false, int block_size = 32) {
+  std::mt19937 random(1);
+  std::vector<int> kv_len, block_begin = {0}, blocks, row_begin(num_rows + 1), members(num_rows);
+  std::iota(row_begin.begin(), row_begin.end(), 0);
+  std::iota(members.begin(), members.end(), 0);
+  int64_t tokens = shared;
+  int used = shared / block_size;
+  for (int r = 0; r < num_rows; ++r) {
+    const int own = begin + static_cast<int>(random() % static_cast<unsigned>(end - begin + 1));
+    tokens += own;
+    kv_len.push_back(shared + own);
+    for (int i = 0; i * block_size < shared; ++i) blocks.push_back(i);
+    for (int i = 0; i * block_size < own; ++i) blocks.push_back(used++);
+    block_begin.push_back(static_cast<int>(blocks.size()));
+  }
+  std::vector<int> order(used);
+  std::iota(order.begin(), order.end(), 0);
+  std::shuffle(order.begin(), order.end(), random);
+  for (int& block : blocks) block = order[block];
+
+  const int64_t token_bytes = int64_t{2} * shape.num_kv_heads * shape.head_dim * 2;
+  const int64_t half = int64_t{used} * block_size * token_bytes / 2;
+  const int distinct =
+      static_cast<int>(std::min<int64_t>(kPoolBytes / half, std::max<int64_t>(2, (300 << 20) / half)));
+  const int launches = std::max(distinct, 32);
+
+  PagedRows rows;
+  rows.num_rows = rows.num_decode_rows = rows.num_tokens = num_rows;
+  rows.row_begin = on_device(row_begin);
+  rows.kv_len = on_device(kv_len);
+  rows.block_begin = on_device(block_begin);
+  rows.blocks = on_device(blocks);
+  SharedPrefixes prefixes;
+  if (share) {
+    prefixes.capacity = SharedPrefixes::kMaxGroups;
+    prefixes.num_groups = on_device<int>({1});
+    prefixes.prefix_len = on_device<int>({shared});
+    prefixes.member_begin = on_device<int>({0, num_rows});
+    prefixes.members = on_device(members);
+  }
+  void* workspace;
+  check(cudaMalloc(&workspace, decode_workspace_bytes(num_rows, shape.num_q_heads,
+                                                      shape.num_kv_heads, shape.head_dim)),
+        "malloc");
+  cudaStream_t stream;
+  check(cudaStreamCreate(&stream), "stream");
+  PagedLayer layer;
+  layer.num_blocks = used;
+  layer.num_kv_heads = shape.num_kv_heads;
+  layer.block_size = block_size;
+  layer.head_dim = shape.head_dim;
+  const auto plan = [&] {
+    plan_decode({stream}, layer, rows, prefixes, shape.num_q_heads, false, workspace);
+  };
+  const auto attend = [&](int i) {
+    layer.keys = static_cast<char*>(pools.keys) + half * (i % distinct);
+    layer.values = static_cast<char*>(pools.values) + half * (i % distinct);
+    AttentionCall call;
+    call.q = pools.q;
+    call.num_q_heads = shape.num_q_heads;
+    call.scale = 0.088f;
+    call.out = pools.out;
+    decode_attention({stream}, layer, rows, prefixes, call, workspace);
+  };
+  plan();
+  attend(0);
+  check(cudaStreamSynchronize(stream), "first run");
+  const double plan_time = graph_microseconds(stream, [&] {
+                             for (int i = 0; i < 32; ++i) plan();
+                           }) / 32;
+  const double time = graph_microseconds(stream, [&] {
+                        for (int i = 0; i < launches; ++i) attend(i);
+                      }) / launches;
+  const double bytes = static_cast<double>(tokens * token_bytes);
+  std::printf("%-5s %4d x %5d-%-5d %s%-5d %9.2f us %8.0f GB/s   plan %.2f us\n", shape.name,
+              num_rows, begin, end, share ? "shared " : "       ", shared, time,
+              bytes / time / 1000, plan_time);
+  std::fflush(stdout);
+  if (const DeviceError error = take_error(); error.code != cudaSuccess)
+    std::printf("%s: %s\n", error.op, cudaGetErrorString(error.code));
+  for (const void* p : {(const void*)rows.row_begin, (const void*)rows.kv_len,
+                        (const void*)rows.block_begin, (const void*)rows.blocks,
+                        (const void*)prefixes.num_groups, (const void*)prefixes.prefix_len,
+                        (const void*)prefixes.member_begin, (const void*)prefixes.members,
+                        (const void*)workspace})
+    cudaFree(const_cast<void*>(p));
+  cudaStreamDestroy(stream);
+}
+
+}  // namespace
+}  // namespace octavo::cuda
+
+int main(int argc, char** argv) {
+  using namespace octavo::cuda;
+  Pools pools;
+  check(cudaMalloc(&pools.keys, kPoolBytes), "malloc");
+  check(cudaMalloc(&pools.values, kPoolBytes), "malloc");
+  check(cudaMalloc(&pools.q, 64 << 20), "malloc");
+  check(cudaMalloc(&pools.out, 64 << 20), "malloc");
+  fill_random<<<1024, 256>>>(static_cast<__nv_bfloat16*>(pools.keys), kPoolBytes / 2, 1);
+  fill_random<<<1024, 256>>>(static_cast<__nv_bfloat16*>(pools.values), kPoolBytes / 2, 1);
+  fill_random<<<1024, 256>>>(static_cast<__nv_bfloat16*>(pools.q), 32 << 20, 1);
+  check(cudaDeviceSynchronize(), "fill");
+  if (argc > 3)
+    decode::tuning = {std::atoi(argv[1]), std::atoi(argv[2]) * 1024, std::atoi(argv[3])};
+  const bool brief = argc > 4;
+  measure(pools, kLlama8B, 256, 1000, 1000);
+  if (!brief) measure(pools, kLlama8B, 256, 200, 1800);
+  measure(pools, kLlama8B, 512, 640, 640);
+  measure(pools, kLlama8B, 128, 160, 160);
+  measure(pools, kLlama8B, 32, 1000, 1000);
+  measure(pools, kLlama8B, 8, 200, 200);
+  measure(pools, kLlama8B, 1, 200, 200);
+  measure(pools, kLlama8B, 1, 1000, 1000);
+  measure(pools, kLlama8B, 1, 32768, 32768);
+  measure(pools, kLlama8B, 8, 8192, 8192);
+  measure(pools, kQwen06B, 256, 1000, 1000);
+  measure(pools, kQwen06B, 128, 160, 160);
+  if (!brief) measure(pools, kLlama8B, 256, 1000, 1000, 0, false, 16);
+  measure(pools, kLlama8B, 256, 128, 192, 4096, true);
+  if (!brief) measure(pools, kLlama8B, 256, 128, 192);
+  return 0;
+}

@@ -1,0 +1,218 @@
+// Large matrix products: large_linear against cuBLASLt, side by side on the same random data (x
+// from N(0, 1), weights from U(±1e-3)), in graphs.
+//
+//   bench_cuda_large            per shape: every tile width and the library, then whole layers
+//   bench_cuda_large layers     whole layers only, 1.2 s each: what the power limit leaves
+//
+// Two rates of a layer: by its own kernel, SwiGLU included, and by the library, SwiGLU left out.
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "backend/cuda/cublaslt.h"
+#include "backend/cuda/large_linear.h"
+
+using namespace octavo;        // NOLINT
+using namespace octavo::cuda;  // NOLINT
+
+namespace {
+
+constexpr size_t kPool = size_t{768} << 20;  // of weights
+
+__device__ float uniform(uint64_t i) {  // in (0, 1)
+  i = (i + 1) * 0x9E3779B97F4A7C15;
+  i = (i ^ (i >> 30)) * 0xBF58476D1CE4E5B9;
+  i = (i ^ (i >> 27)) * 0x94D049BB133111EB;
+  return (static_cast<float>((i ^ (i >> 31)) >> 40) + 0.5f) * 0x1p-24f;
+}
+__global__ void fill(__nv_bfloat16* to, size_t count, bool normal) {
+  for (size_t i = blockIdx.x * size_t{blockDim.x} + threadIdx.x; i < count;
+       i += size_t{gridDim.x} * blockDim.x) {
+    const float u = uniform(2 * i), v = uniform(2 * i + 1);
+    to[i] = __float2bfloat16(normal ? sqrtf(-2 * logf(u)) * cospif(2 * v) : 2e-3f * u - 1e-3f);
+  }
+}
+__nv_bfloat16* filled(size_t count, bool normal) {
+  __nv_bfloat16* data = nullptr;
+  if (cudaMalloc(&data, count * 2) != cudaSuccess) std::exit(1);
+  fill<<<1024, 256>>>(data, count, normal);
+  return data;
+}
+
+struct Linear {
+  const char* name;
+  int n, k;
+  bool gated, residual;
+};
+struct Model {
+  const char* name;
+  std::vector<Linear> shapes;  // one layer
+};
+const Model kModels[] = {
+    {"8B",
+     {{"qkv", 6144, 4096, false, false},
+      {"o", 4096, 4096, false, true},
+      {"gate_up", 28672, 4096, true, false},
+      {"down", 4096, 14336, false, true}}},
+    {"0.6B",
+     {{"qkv", 4096, 1024, false, false},
+      {"o", 1024, 2048, false, true},
+      {"gate_up", 6144, 1024, true, false},
+      {"down", 1024, 3072, false, true}}},
+};
+
+struct Bench {
+  cudaStream_t stream;
+  __nv_bfloat16 *weights, *x, *residual, *out;
+  void* workspace;
+  CublasLt* library;  // may be null
+  size_t at = 0;      // next weight
+
+  LinearCall call(const Linear& s, int m, bool gated) {
+    const size_t size = size_t(s.n) * s.k;
+    if (at + size > kPool / 2) at = 0;
+    LinearCall c;
+    c.m = m;
+    c.n = s.n;
+    c.k = s.k;
+    c.x = x;
+    c.weight = weights + at;
+    c.residual = s.residual ? residual : nullptr;
+    c.activation = gated ? Activation::kSwiGlu : Activation::kNone;
+    c.out = out;
+    at += size;
+    return c;
+  }
+  void own(const Linear& s, int m, bool gated, int columns) {
+    const LinearCall c = call(s, m, gated);
+    if (columns == 0) {
+      large_linear({stream}, c);
+    } else {
+      large_linear({stream}, c, columns);
+    }
+  }
+  void lt(const Linear& s, int m) {
+    library->run({stream}, call(s, m, false), workspace, CublasLt::kWorkspaceBytes);
+  }
+
+  // Microseconds of one run of `body`, captured `repeats` times, replayed for `seconds`.
+  double time(int repeats, double seconds, const std::function<void()>& body) {
+    cudaGraph_t graph;
+    cudaGraphExec_t ready;
+    cudaEvent_t begin, end;
+    cudaEventCreate(&begin);
+    cudaEventCreate(&end);
+    body();
+    cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
+    for (int i = 0; i < repeats; ++i) body();
+    cudaStreamEndCapture(stream, &graph);
+    cudaGraphInstantiate(&ready, graph, 0);
+    float milliseconds = 0;
+    int launches = 1;
+    for (int pass = 0; pass < 2; ++pass) {
+      cudaEventRecord(begin, stream);
+      for (int i = 0; i < launches; ++i) cudaGraphLaunch(ready, stream);
+      cudaEventRecord(end, stream);
+      cudaEventSynchronize(end);
+      cudaEventElapsedTime(&milliseconds, begin, end);
+      if (pass == 0) launches = std::max(1, static_cast<int>(seconds * 1e3 / milliseconds));
+    }
+    if (cudaGetLastError() != cudaSuccess || take_error().code != cudaSuccess) {
+      std::printf("failed\n");
+      std::exit(1);
+    }
+    cudaGraphExecDestroy(ready);
+    cudaGraphDestroy(graph);
+    cudaEventDestroy(begin);
+    cudaEventDestroy(end);
+    return milliseconds * 1e3 / launches / repeats;
+  }
+};
+
+double tflops(int m, const Linear& s, double us) {
+  return 2e-6 * m * s.n * s.k / us;
+}
+
+void shapes(Bench& b, const Model& model, const std::vector<int>& ms) {
+  std::printf("%s, TFLOP/s: tiles of 256, 192, 128 columns, chosen, cuBLASLt; us chosen, lt\n",
+              model.name);
+  for (int m : ms) {
+    for (const Linear& s : model.shapes) {
+      const double work = tflops(m, s, 1) / 6e2;  // expected microseconds
+      const int repeats = std::clamp(static_cast<int>(4e3 / work), 2, 100);
+      std::printf("%5d %-8s", m, s.name);
+      double chosen = 0;
+      for (int columns : {256, 192, 128, 0}) {
+        if (columns == 192 && s.gated) {
+          std::printf("      ");
+          continue;
+        }
+        chosen = b.time(repeats, 0.03, [&] { b.own(s, m, s.gated, columns); });
+        std::printf(" %5.0f", tflops(m, s, chosen));
+      }
+      const double lt = b.library ? b.time(repeats, 0.03, [&] { b.lt(s, m); }) : 0;
+      std::printf("  | %5.0f  %7.1f %7.1f\n", tflops(m, s, lt), chosen, lt);
+    }
+  }
+}
+
+void layers(Bench& b, const Model& model, const std::vector<int>& ms, double seconds) {
+  std::printf("%s layers, us and TFLOP/s: own with SwiGLU, own without, cuBLASLt without\n",
+              model.name);
+  for (int m : ms) {
+    double work = 0;
+    for (const Linear& s : model.shapes) work += tflops(m, s, 1);
+    const int repeats = std::clamp(static_cast<int>(1e4 / (work / 700)), 1, 50);
+    std::printf("%5d", m);
+    for (bool gated : {true, false}) {
+      const double us = b.time(repeats, seconds, [&] {
+        for (const Linear& s : model.shapes) b.own(s, m, gated && s.gated, 0);
+      });
+      std::printf("  %8.1f %4.0f", us, work / us);
+    }
+    if (b.library != nullptr) {
+      const double us = b.time(repeats, seconds, [&] {
+        for (const Linear& s : model.shapes) b.lt(s, m);
+      });
+      std::printf("  %8.1f %4.0f", us, work / us);
+    }
+    std::printf("\n");
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string mode = argc > 1 ? argv[1] : "all";
+  cudaDeviceProp properties;
+  if (cudaGetDeviceProperties(&properties, 0) != cudaSuccess) return 1;
+  auto library = CublasLt::open();
+  std::printf("%s%s\n", properties.name,
+              library.ok() ? "" : (", " + library.status().to_string()).c_str());
+  constexpr size_t kM = 8192, kWidest = 28672;
+  Bench b;
+  cudaStreamCreate(&b.stream);
+  b.weights = filled(kPool / 2, false);
+  b.x = filled(kM * 14336, true);
+  b.residual = filled(kM * 4096, true);
+  b.out = filled(kM * kWidest, true);
+  cudaMalloc(&b.workspace, CublasLt::kWorkspaceBytes);
+  b.library = library.ok() ? library->get() : nullptr;
+  cudaDeviceSynchronize();
+
+  if (mode != "layers") {
+    shapes(b, kModels[0], {320, 384, 512, 1024, 2048, 8192});
+    shapes(b, kModels[1], {512, 2048, 8192});
+  }
+  if (mode != "shapes") {
+    layers(b, kModels[0], {512, 2048, 8192}, 1.2);
+    layers(b, kModels[1], {512, 2048, 8192}, 0.5);
+  }
+  return 0;
+}

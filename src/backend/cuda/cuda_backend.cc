@@ -1,0 +1,310 @@
+#include "backend/cuda/cuda_backend.h"
+
+#include <cuda_runtime_api.h>
+
+#include <atomic>
+#include <map>
+#include <thread>
+#include <vector>
+
+#include "backend/cuda/decode_attention.h"
+#include "backend/cuda/device_arena.h"
+#include "backend/cuda/elementwise.h"
+#include "backend/cuda/kv_cache.h"
+#include "backend/cuda/large_linear.h"
+#include "backend/cuda/prefill_attention.h"
+#include "backend/cuda/sampler.h"
+#include "backend/cuda/skinny_linear.h"
+#include "backend/cuda/step_graphs.h"
+#include "backend/cuda/step_inputs.h"
+#include "backend/cuda/weights.h"
+#include "base/check.h"
+#include "base/status_macros.h"
+
+namespace octavo::cuda {
+namespace {
+
+// Memory that a kernel wants beside its arguments, at a fixed address.
+class Scratch {
+ public:
+  ~Scratch() { cudaFree(data_); }
+  // REQUIRES: not while recording, where this asks for more than ever before. Throws bad_alloc.
+  void* at_least(size_t bytes) {
+    if (bytes <= bytes_) return data_;
+    cudaDeviceSynchronize();
+    cudaFree(data_);
+    data_ = nullptr;
+    bytes_ = 0;
+    if (cudaMalloc(&data_, bytes) != cudaSuccess) {
+      cudaGetLastError();
+      throw std::bad_alloc();
+    }
+    cudaMemset(data_, 0, bytes);
+    bytes_ = bytes;
+    return data_;
+  }
+
+ private:
+  void* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+// What the attention kernels keep for the rows of one cache group.
+struct GroupState {
+  Scratch decode, prefill;
+  const AttentionBatch* planned = nullptr;  // the batch that `decode` holds the plan of
+};
+
+class CudaBackend final : public Backend {
+ public:
+  CudaBackend(Device device, const CudaOptions& options, cudaStream_t stream,
+              std::unique_ptr<DeviceArena> weights, std::unique_ptr<DeviceArena> activations,
+              std::unique_ptr<StepInputs> inputs)
+      : device_(std::move(device)),
+        options_(options),
+        launch_{stream},
+        weight_arena_(std::move(weights)),
+        activation_arena_(std::move(activations)),
+        weight_memory_(*weight_arena_),
+        activation_memory_(*activation_arena_),
+        inputs_(std::move(inputs)),
+        graphs_(stream, options.graphs) {}
+
+  ~CudaBackend() override { cudaStreamSynchronize(launch_.stream); }
+
+  std::string name() const override { return "cuda: " + device_.name; }
+  DType activation_dtype(DType model_dtype) const override { return model_dtype; }
+
+  void begin_step() override {
+    activation_memory_.reset();
+    inputs_->begin_step();
+    for (auto& [cache, state] : groups_) state.planned = nullptr;
+  }
+  Tensor allocate(DType dtype, Shape shape) override {
+    const size_t bytes = static_cast<size_t>(shape.count()) * size_of(dtype);
+    return {activation_memory_.allocate(bytes), dtype, shape, DeviceKind::kCuda};
+  }
+  Staged stage(DType dtype, Shape shape) override { return inputs_->stage(dtype, shape); }
+  void send_staged() override { inputs_->send(); }
+
+  int padded_rows(int decode_rows) const override {
+    if (!options_.graphs) return decode_rows;
+    // Powers of two up to 8, then multiples of 8.
+    int rows = 1;
+    while (rows < decode_rows && rows < 8) rows *= 2;
+    if (decode_rows > 8) rows = (decode_rows + 7) / 8 * 8;
+    return std::max(decode_rows, std::min(rows, options_.max_rows));
+  }
+  bool replay(uint64_t key) override { return graphs_.replay(key); }
+  void begin_recording(uint64_t key) override { graphs_.begin_recording(key); }
+  void end_recording() override { graphs_.end_recording(); }
+
+  std::vector<float> read_back(const Tensor& tensor) override {
+    std::vector<std::byte> raw(tensor.bytes());
+    cudaStreamSynchronize(launch_.stream);
+    const cudaError_t error =
+        cudaMemcpy(raw.data(), tensor.data, raw.size(), cudaMemcpyDeviceToHost);
+    if (error != cudaSuccess) note_error("read_back", error);
+    const Tensor host{raw.data(), tensor.dtype, tensor.shape};
+    std::vector<float> values(static_cast<size_t>(tensor.count()));
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i] = read_float(host, static_cast<int64_t>(i));
+    return values;
+  }
+
+  std::unique_ptr<LinearWeight> make_linear_weight(const LinearSpec& spec) override {
+    return std::make_unique<CudaLinearWeight>(weight_store(), spec);
+  }
+  std::unique_ptr<VectorWeight> make_vector_weight(int64_t size) override {
+    return std::make_unique<CudaVectorWeight>(weight_store(), size);
+  }
+  Status weights_loaded() override {
+    uploader_.finish();
+    cudaStreamSynchronize(launch_.stream);
+    return take_error();
+  }
+  Status take_error() override {
+    const DeviceError error = cuda::take_error();
+    if (error.code == cudaSuccess) return ok_status();
+    return internal_error(std::string("CUDA: ") + error.op + ": " + describe_error(error.code));
+  }
+  std::unique_ptr<KvCache> make_kv_cache(const KvCacheSpec& spec) override {
+    return std::make_unique<CudaKvCache>(spec);
+  }
+  size_t kv_block_bytes(const KvCacheSpec& spec) const override {
+    return cuda::kv_block_bytes(spec);
+  }
+  std::unique_ptr<Sampler> make_sampler(const SamplerSpec& spec) override {
+    return make_cuda_sampler(spec, launch_, std::max(options_.max_tokens, options_.max_rows));
+  }
+
+  void linear(const LinearArgs& a) override;
+  void embedding(const EmbeddingArgs& a) override;
+  void gather_rows(const GatherRowsArgs& a) override;
+  void rms_norm(const RmsNormArgs& a) override;
+  void layer_norm(const LayerNormArgs& a) override;
+  void rope_and_cache(const RopeAndCacheArgs& a) override;
+  void attention(const AttentionArgs& a) override;
+
+ private:
+  WeightStore weight_store() { return {&weight_memory_, &uploader_, launch_}; }
+  static const float* vector_of(const VectorWeight* vector) {
+    return vector ? static_cast<const float*>(vector->tensor().data) : nullptr;
+  }
+  static PagedRows rows_of(const AttentionBatch& batch);
+
+  const Device device_;
+  const CudaOptions options_;
+  const Launch launch_;
+  std::unique_ptr<DeviceArena> weight_arena_, activation_arena_;
+  DeviceBump weight_memory_, activation_memory_;
+  Uploader uploader_;
+  std::unique_ptr<StepInputs> inputs_;
+  StepGraphs graphs_;
+  Scratch skinny_scratch_;
+  std::map<const KvCache*, GroupState> groups_;
+};
+
+void CudaBackend::linear(const LinearArgs& a) {
+  const auto* weight = static_cast<const CudaLinearWeight*>(a.weight);
+  const LinearSpec& spec = weight->spec();
+  LinearCall call{.dtype = spec.dtype,
+                  .m = static_cast<int>(a.x.dim(0)),
+                  .n = static_cast<int>(spec.out_features),
+                  .k = static_cast<int>(spec.in_features),
+                  .x = a.x.data,
+                  .weight = weight->data(),
+                  .bias = vector_of(a.bias),
+                  .residual = a.residual.data,
+                  .activation = a.activation,
+                  .out = a.out.data,
+                  .out_is_float = a.out.dtype == DType::kF32};
+  if (call.m == 0) return;
+  if (spec.gated && call.bias) {
+    const Tensor ordered = allocate(DType::kF32, {spec.out_features});
+    interleave_gate_up(launch_, call.bias, call.n / 2, static_cast<float*>(ordered.data));
+    call.bias = static_cast<const float*>(ordered.data);
+  }
+  if (!options_.batch_invariant && skinny_linear_takes(call)) {
+    skinny_linear(launch_, call, skinny_scratch_.at_least(skinny_linear_workspace_bytes()));
+  } else {
+    DCHECK(large_linear_takes(call));
+    large_linear(launch_, call);
+  }
+}
+
+void CudaBackend::embedding(const EmbeddingArgs& a) {
+  const auto* table = static_cast<const CudaLinearWeight*>(a.table);
+  const auto* positions = static_cast<const CudaLinearWeight*>(a.position_table);
+  cuda::embedding(launch_, {.dtype = table->spec().dtype,
+                            .tokens = static_cast<int>(a.tokens.dim(0)),
+                            .width = static_cast<int>(table->spec().in_features),
+                            .ids = static_cast<const int32_t*>(a.tokens.data),
+                            .table = table->data(),
+                            .positions = static_cast<const int32_t*>(a.positions.data),
+                            .position_table = positions ? positions->data() : nullptr,
+                            .out = a.out.data});
+}
+
+void CudaBackend::gather_rows(const GatherRowsArgs& a) {
+  cuda::gather_rows(launch_, a.x.data, static_cast<const int32_t*>(a.rows.data),
+                    static_cast<int>(a.rows.dim(0)), static_cast<int>(a.x.dim(1)), a.out.data);
+}
+
+void CudaBackend::rms_norm(const RmsNormArgs& a) {
+  cuda::rms_norm(launch_, {.dtype = a.x.dtype,
+                           .rows = static_cast<int>(a.x.dim(0)),
+                           .width = static_cast<int>(a.x.dim(1)),
+                           .x = a.x.data,
+                           .weight = vector_of(a.weight),
+                           .eps = a.eps,
+                           .out = a.out.data});
+}
+
+void CudaBackend::layer_norm(const LayerNormArgs& a) {
+  cuda::layer_norm(launch_, {.dtype = a.x.dtype,
+                             .rows = static_cast<int>(a.x.dim(0)),
+                             .width = static_cast<int>(a.x.dim(1)),
+                             .x = a.x.data,
+                             .weight = vector_of(a.weight),
+                             .bias = vector_of(a.bias),
+                             .eps = a.eps,
+                             .out = a.out.data});
+}
+
+PagedRows CudaBackend::rows_of(const AttentionBatch& b) {
+  const bool decode_only = b.num_decode_rows == b.num_rows;
+  return {.num_rows = b.num_rows,
+          .num_decode_rows = b.num_decode_rows,
+          .num_tokens = b.num_tokens,
+          .max_query_len = decode_only ? 0 : b.max_query_len,
+          .max_kv_len = decode_only ? 0 : b.max_kv_len,
+          .row_begin = static_cast<const int32_t*>(b.row_begin.data),
+          .kv_len = static_cast<const int32_t*>(b.kv_len.data),
+          .block_begin = static_cast<const int32_t*>(b.block_begin.data),
+          .blocks = static_cast<const int32_t*>(b.blocks.data),
+          .positions = static_cast<const int32_t*>(b.positions.data),
+          .slot_mapping = static_cast<const int64_t*>(b.slot_mapping.data)};
+}
+
+void CudaBackend::rope_and_cache(const RopeAndCacheArgs& a) {
+  const auto* cache = static_cast<const CudaKvCache*>(a.cache);
+  cuda::rope_and_cache(launch_, cache->layer(a.layer), rows_of(*a.batch),
+                       {.qkv = a.qkv.data,
+                        .num_q_heads = a.num_q_heads,
+                        .rotary_dims = a.rotary_dims,
+                        .cos_sin = static_cast<const float*>(a.cos_sin.data),
+                        .q_norm = vector_of(a.q_norm),
+                        .k_norm = vector_of(a.k_norm),
+                        .norm_eps = a.norm_eps,
+                        .q_out = a.q_out.data});
+}
+
+void CudaBackend::attention(const AttentionArgs& a) {
+  const auto* cache = static_cast<const CudaKvCache*>(a.cache);
+  const PagedLayer layer = cache->layer(a.layer);
+  const PagedRows rows = rows_of(*a.batch);
+  const AttentionCall call{.q = a.q.data,
+                           .num_q_heads = a.num_q_heads,
+                           .scale = a.scale,
+                           .out = a.out.data,
+                           .batch_invariant = options_.batch_invariant};
+  GroupState& state = groups_[cache];
+  const auto prefill_scratch = [&] {
+    return state.prefill.at_least(prefill_attention_workspace_bytes(
+        layer, a.num_q_heads, options_.max_rows, options_.max_tokens));
+  };
+  if (options_.batch_invariant) {
+    invariant_attention(launch_, layer, rows, call, prefill_scratch());
+    return;
+  }
+  if (rows.num_decode_rows > 0) {
+    void* scratch = state.decode.at_least(decode_workspace_bytes(
+        options_.max_rows, a.num_q_heads, layer.num_kv_heads, layer.head_dim));
+    if (state.planned != a.batch) {
+      plan_decode(launch_, layer, rows, {}, a.num_q_heads, false, scratch);
+      state.planned = a.batch;
+    }
+    decode_attention(launch_, layer, rows, {}, call, scratch);
+  }
+  if (rows.num_decode_rows < rows.num_rows)
+    prefill_attention(launch_, layer, rows, call, prefill_scratch());
+}
+
+}  // namespace
+
+StatusOr<std::unique_ptr<Backend>> make_cuda_backend(const CudaOptions& options) {
+  ASSIGN_OR_RETURN(Device device, open_device());
+  cudaStream_t stream = nullptr;
+  const cudaError_t error = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+  if (error != cudaSuccess) return unavailable("CUDA: " + describe_error(error));
+  const auto everything = static_cast<size_t>(device.total_bytes);
+  ASSIGN_OR_RETURN(auto weights, DeviceArena::reserve(MemoryTag::kWeights, everything));
+  ASSIGN_OR_RETURN(auto activations, DeviceArena::reserve(MemoryTag::kWorkspace, everything));
+  ASSIGN_OR_RETURN(auto inputs, StepInputs::create(stream));
+  return std::unique_ptr<Backend>(
+      std::make_unique<CudaBackend>(std::move(device), options, stream, std::move(weights),
+                                    std::move(activations), std::move(inputs)));
+}
+
+}  // namespace octavo::cuda

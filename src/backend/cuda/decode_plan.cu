@@ -1,0 +1,244 @@
+// plan_decode(): one small CTA that turns the rows' lengths into the plan of decode_plan.cuh.
+
+#include "backend/cuda/decode_attention.h"
+#include "backend/cuda/decode_plan.cuh"
+#include "backend/cuda/sm90.cuh"
+
+namespace octavo::cuda {
+namespace decode {
+
+GridSizes grid_sizes() {
+  static const int sms = [] {
+    int device = 0, count = 0;
+    cudaGetDevice(&device);
+    const cudaError_t error =
+        cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
+    if (error != cudaSuccess) note_error("decode_attention", error);
+    return count > 0 ? count : 1;
+  }();
+  return {tuning.ctas_per_sm * sms, sms};
+}
+
+size_t carve_workspace(void* base, const WorkspaceShape& shape, Workspace* workspace) {
+  const auto [row_ctas, prefix_ctas] = grid_sizes();
+  const int group = shape.num_q_heads / shape.num_kv_heads;
+  size_t used = 0;
+  const auto take = [&]<typename T>(T*& pointer, size_t count) {
+    pointer = reinterpret_cast<T*>(static_cast<char*>(base) + used);
+    used += (count * sizeof(T) + 255) / 256 * 256;
+  };
+  const auto take_partials = [&](Partials& partials, int slots, int rows) {
+    const size_t count = static_cast<size_t>(slots) * static_cast<size_t>(rows);
+    partials.rows = rows;
+    take(partials.o, count * static_cast<size_t>(shape.head_dim));
+    take(partials.ml, count);
+  };
+  Workspace w;
+  take(w.header, 1);
+  take(w.ctas, static_cast<size_t>(row_ctas));
+  take(w.arrivals, static_cast<size_t>(row_ctas));
+  take(w.groups, SharedPrefixes::kMaxGroups);
+  take(w.rows, static_cast<size_t>(shape.max_rows) + 1);
+  take_partials(w.cut, 2 * row_ctas, group);
+  const int members = members_per_tile(group);
+  const int query_tiles =
+      (shape.max_rows + members - 1) / members + (SharedPrefixes::kMaxGroups - 1);
+  take_partials(w.prefix, query_tiles * shape.num_kv_heads + prefix_ctas, kQueryTile);
+  if (workspace != nullptr) *workspace = w;
+  return used;
+}
+
+namespace {
+
+constexpr int kThreads = 1024;
+
+struct PlanCall {
+  Workspace workspace;
+  const int32_t* kv_len;
+  const int32_t* row_begin;
+  const int32_t* block_begin;
+  int num_rows;
+  int num_kv_heads;
+  int heads_per_kv_head;
+  int window;
+  SharedPrefixes prefixes;
+  int row_ctas, prefix_ctas;
+  int min_tiles;  // of a slice, where there are enough
+  bool cut_rows;
+};
+
+// The sum of the values of the threads before this one; *total is that of all.
+__device__ int exclusive_sum(int value, int* total) {
+  __shared__ int warp_sums[kThreads / 32];
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  int sum = value;
+  for (int step = 1; step < 32; step *= 2) {
+    const int other = __shfl_up_sync(~0u, sum, step);
+    if (lane >= step) sum += other;
+  }
+  if (lane == 31) warp_sums[warp] = sum;
+  __syncthreads();
+  int of_warp = warp_sums[lane];
+  for (int step = 1; step < 32; step *= 2) {
+    const int other = __shfl_up_sync(~0u, of_warp, step);
+    if (lane >= step) of_warp += other;
+  }
+  *total = __shfl_sync(~0u, of_warp, 31);
+  const int before = __shfl_sync(~0u, of_warp, warp == 0 ? 0 : warp - 1);
+  return sum - value + (warp == 0 ? 0 : before);
+}
+
+__device__ int slices(int tiles, int min_tiles, int ctas) {
+  const int wanted = (tiles + min_tiles - 1) / min_tiles;
+  return wanted < 1 ? 1 : wanted > ctas ? ctas : wanted;
+}
+
+// Thread 0: the prefixes' sequence.
+__device__ void plan_groups(const PlanCall& call, int num_groups) {
+  const int members_in_tile = members_per_tile(call.heads_per_kv_head);
+  int item = 0, tile = 0;
+  for (int g = 0; g < num_groups; ++g) {
+    GroupPlan group;
+    group.prefix_len = call.prefixes.prefix_len[g];
+    group.member_begin = call.prefixes.member_begin[g];
+    group.num_members = call.prefixes.member_begin[g + 1] - group.member_begin;
+    group.tiles = group.num_members > 0 ? (group.prefix_len + kTileTokens - 1) / kTileTokens : 0;
+    group.query_tiles = (group.num_members + members_in_tile - 1) / members_in_tile;
+    group.block_begin =
+        group.num_members > 0 ? call.block_begin[call.prefixes.members[group.member_begin]] : 0;
+    group.first_item = item;
+    group.first_tile = tile;
+    const int items = group.query_tiles * call.num_kv_heads;
+    item += items;
+    tile += items * group.tiles;
+    call.workspace.groups[g] = group;
+  }
+  call.workspace.header->prefixes = {tile, slices(tile, call.min_tiles, call.prefix_ctas)};
+  call.workspace.header->num_groups = num_groups;
+}
+
+__global__ __launch_bounds__(kThreads) void plan_kernel(const PlanCall call) {
+  // Per row: its group and member as one number, and its first tile of one head.
+  __shared__ int32_t membership[kMaxDecodeRows];
+  __shared__ int32_t first[kMaxDecodeRows];
+  sm90::let_next_start();
+  sm90::wait_for_previous();
+  const int tid = threadIdx.x;
+  const Workspace& w = call.workspace;
+
+  // Each thread has the same number of consecutive rows.
+  const int per_thread = (call.num_rows + kThreads - 1) / kThreads;
+  const int row_begin = min(tid * per_thread, call.num_rows);
+  const int row_end = min(row_begin + per_thread, call.num_rows);
+  for (int row = row_begin; row < row_end; ++row) membership[row] = -1;
+  __syncthreads();
+  const int num_groups = call.prefixes.capacity > 0 ? *call.prefixes.num_groups : 0;
+  for (int g = 0; g < num_groups; ++g) {
+    const int begin = call.prefixes.member_begin[g];
+    const int count = call.prefixes.member_begin[g + 1] - begin;
+    for (int m = tid; m < count; m += kThreads)
+      membership[call.prefixes.members[begin + m]] = m * SharedPrefixes::kMaxGroups + g;
+  }
+  if (tid == 0) plan_groups(call, num_groups);
+  __syncthreads();
+
+  const auto plan_of = [&](int row) {
+    RowPlan plan = {};
+    const int kv_len = call.kv_len[row];
+    const int number = membership[row];
+    plan.group = number < 0 ? -1 : number % SharedPrefixes::kMaxGroups;
+    plan.member = number < 0 ? 0 : number / SharedPrefixes::kMaxGroups;
+    plan.begin = plan.group >= 0                                  ? call.prefixes.prefix_len[plan.group]
+                 : call.window > 0 && kv_len > call.window ? kv_len - call.window
+                                                                  : 0;
+    plan.end = kv_len;
+    if (plan.begin == 0) plan.group = -1;  // an empty prefix
+    plan.block_begin = call.block_begin[row];
+    plan.token = call.row_begin[row];
+    return plan;
+  };
+
+  int tiles = 0;
+  for (int row = row_begin; row < row_end; ++row) {
+    RowPlan plan = plan_of(row);
+    w.rows[row] = plan;
+    first[row] = tiles;
+    tiles += plan.tiles();
+  }
+  int total;
+  const int before = exclusive_sum(tiles, &total);
+  for (int row = row_begin; row < row_end; ++row) {
+    first[row] += before;
+    w.rows[row].first_tile = first[row] * call.num_kv_heads;
+  }
+  if (tid == 0) w.rows[call.num_rows] = {};
+  __syncthreads();
+
+  const Cut cut = {total * call.num_kv_heads,
+                   slices(total * call.num_kv_heads, call.min_tiles, call.row_ctas)};
+  if (tid == 0) w.header->rows = cut;
+  for (int cta = tid; cta < call.row_ctas; cta += kThreads) {
+    w.arrivals[cta] = 0;
+    CtaPlan plan = {};
+    if (cta < cut.ctas && total > 0) {
+      // The last row that begins at or before the slice; rows without tiles begin where the next
+      // one does, so it has tiles.
+      const auto locate = [&](int tile, int* row) {
+        int low = 0, high = call.num_rows;
+        while (high - low > 1) {
+          const int middle = (low + high) / 2;
+          (first[middle] * call.num_kv_heads <= tile ? low : high) = middle;
+        }
+        *row = low;
+        const int of_head = (low + 1 < call.num_rows ? first[low + 1] : total) - first[low];
+        return of_head > 0 ? (tile - first[low] * call.num_kv_heads) % of_head : 0;
+      };
+      int begin = cut.begin(cta), end = cut.begin(cta + 1), row;
+      if (!call.cut_rows) {  // slices begin where an item does
+        if (end < cut.tiles) end -= locate(end, &row);
+        begin -= locate(begin, &row);
+      }
+      plan.tile = locate(begin, &row);
+      plan.row = row;
+      plan.tiles = end - begin;
+      plan.first = plan_of(row);
+      plan.first.first_tile = first[row] * call.num_kv_heads;
+      const int of_head = plan.first.tiles();
+      plan.head = of_head > 0 ? (begin - plan.first.first_tile) / of_head : 0;
+    }
+    w.ctas[cta] = plan;
+  }
+}
+
+}  // namespace
+}  // namespace decode
+
+size_t decode_workspace_bytes(int max_rows, int num_q_heads, int num_kv_heads, int head_dim) {
+  return decode::carve_workspace(nullptr, {max_rows, num_q_heads, num_kv_heads, head_dim}, nullptr);
+}
+
+void plan_decode(const Launch& on, const PagedLayer& layer, const PagedRows& rows,
+                 const SharedPrefixes& prefixes, int num_q_heads, bool batch_invariant,
+                 void* workspace) {
+  using namespace decode;
+  if (rows.num_decode_rows == 0) return;
+  PlanCall call = {};
+  carve_workspace(workspace, {rows.num_decode_rows, num_q_heads, layer.num_kv_heads, layer.head_dim},
+                  &call.workspace);
+  call.kv_len = rows.kv_len;
+  call.row_begin = rows.row_begin;
+  call.block_begin = rows.block_begin;
+  call.num_rows = rows.num_decode_rows;
+  call.num_kv_heads = layer.num_kv_heads;
+  call.heads_per_kv_head = num_q_heads / layer.num_kv_heads;
+  call.window = layer.window;
+  if (prefixes_served(layer, num_q_heads, prefixes) && !batch_invariant) call.prefixes = prefixes;
+  const GridSizes sizes = grid_sizes();
+  call.row_ctas = sizes.row_ctas;
+  call.prefix_ctas = sizes.prefix_ctas;
+  call.min_tiles = tuning.min_tiles;
+  call.cut_rows = !batch_invariant;
+  launch("plan_decode", on, {dim3(1), dim3(kThreads)}, plan_kernel, call);
+}
+
+}  // namespace octavo::cuda

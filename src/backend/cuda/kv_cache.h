@@ -1,0 +1,26 @@
+// The paged KV cache on the device: paged.h's layout, layer after layer, keys before values.
+#pragma once
+
+#include "backend/cuda/device_arena.h"
+#include "backend/cuda/paged.h"
+#include "ops/attention.h"
+
+namespace octavo::cuda {
+
+size_t kv_block_bytes(const KvCacheSpec& spec);
+
+class CudaKvCache final : public KvCache {
+ public:
+  // Throws std::bad_alloc.
+  explicit CudaKvCache(const KvCacheSpec& spec);
+  const KvCacheSpec& spec() const override { return spec_; }
+  size_t bytes() const override;
+  void read(int layer, int64_t slot, int kv_head, float* k, float* v) const override;
+  PagedLayer layer(int index) const;
+
+ private:
+  KvCacheSpec spec_;
+  std::unique_ptr<DeviceArena> arena_;
+};
+
+}  // namespace octavo::cuda

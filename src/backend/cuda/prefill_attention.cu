@@ -1,0 +1,198 @@
+// The host's side of prefill attention and the kernel that plans it.
+#include "backend/cuda/prefill_attention.h"
+
+#include <algorithm>
+
+#include "backend/cuda/prefill_tile.cuh"
+#include "backend/cuda/sm90.cuh"
+#include "base/check.h"
+
+namespace octavo::cuda {
+namespace prefill {
+namespace {
+
+constexpr int kPlanThreads = 1024;
+constexpr int kBuckets = 320;
+
+// Tiles of about equal cost share a bucket, the costliest in bucket 0: sixteen buckets an octave.
+__device__ int bucket_of(int num_key_tiles) {
+  const int steps = static_cast<int>(__float_as_uint(static_cast<float>(num_key_tiles + 1)) >> 19);
+  return max(0, kBuckets - 1 - (steps - (127 << 4)));
+}
+
+// Lists the query tiles of rows [first_row, num_rows) by falling number of key tiles: a counting
+// sort by one CTA, a warp per row. The order within a bucket is arbitrary and changes no result.
+__global__ __launch_bounds__(kPlanThreads) void plan_tiles(
+    const int32_t* row_begin, const int32_t* kv_len, const int32_t* block_begin, int first_row,
+    int num_rows, int tokens_per_tile, int tile_keys, int window, int first_free_item, Plan* plan) {
+  __shared__ int slots[kBuckets];
+  sm90::let_next_start();
+  for (int i = threadIdx.x; i < kBuckets; i += kPlanThreads) slots[i] = 0;
+  sm90::wait_for_previous();
+  __syncthreads();
+
+  const int lane = threadIdx.x % 32;
+  const auto for_each_tile = [&](auto&& visit) {
+    for (int row = first_row + threadIdx.x / 32; row < num_rows; row += kPlanThreads / 32) {
+      const int begin = row_begin[row], end = row_begin[row + 1], length = kv_len[row];
+      const int blocks = block_begin[row];
+      for (int token = begin + lane * tokens_per_tile; token < end; token += 32 * tokens_per_tile) {
+        const QueryTile tile = {token, min(tokens_per_tile, end - token), length - (end - token),
+                                length, blocks};
+        const KeyTiles keys = key_tiles(tile, window, tile_keys);
+        visit(tile, bucket_of(keys.last - keys.first + 1));
+      }
+    }
+  };
+  for_each_tile([&](const QueryTile&, int bucket) { atomicAdd(&slots[bucket], 1); });
+  __syncthreads();
+  if (threadIdx.x < 32) {  // counts to first slots
+    int before = 0;
+    for (int i = lane; i < kBuckets; i += 32) {
+      const int count = slots[i];
+      int up_to = count;
+      for (int d = 1; d < 32; d *= 2) {
+        const int left = __shfl_up_sync(~0u, up_to, d);
+        if (lane >= d) up_to += left;
+      }
+      slots[i] = before + up_to - count;
+      before += __shfl_sync(~0u, up_to, 31);
+    }
+    if (lane == 0) {
+      plan->count = before;
+      plan->next = first_free_item;
+      plan->finished = 0;
+    }
+  }
+  __syncthreads();
+  for_each_tile(
+      [&](const QueryTile& tile, int bucket) { plan->tiles[atomicAdd(&slots[bucket], 1)] = tile; });
+}
+
+int multiprocessors() {
+  static const int count = [] {
+    int device = 0, n = 0;
+    cudaGetDevice(&device);
+    cudaDeviceGetAttribute(&n, cudaDevAttrMultiProcessorCount, device);
+    return n;
+  }();
+  return count;
+}
+
+struct Tiling {
+  int rows, keys, pack;
+  int tokens() const { return rows / pack; }
+};
+Tiling tiling_of(const PagedLayer& layer, int num_q_heads, bool wgmma) {
+  Tiling t = {kMmaTileRows, kMmaTileKeys, 1};
+  if (wgmma) t = {wgmma_tile_rows(layer), wgmma_tile_keys(layer), 1};
+  t.pack = heads_per_tile(num_q_heads / layer.num_kv_heads, t.rows);
+  return t;
+}
+
+// The host does not know the rows' lengths. Every row may end in a tile that is not full.
+int max_tiles(int num_rows, int num_tokens, const Tiling& tiling) {
+  return num_rows + num_tokens / tiling.tokens();
+}
+int max_tiles(const PagedRows& rows, int first_row, const Tiling& tiling) {
+  return max_tiles(rows.num_rows - first_row, rows.num_tokens - first_row, tiling);
+}
+
+// CTAs of the wgmma kernel.
+int num_ctas(int tiles, const Tiling& tiling, int num_q_heads) {
+  const int64_t items = static_cast<int64_t>(tiles) * (num_q_heads / tiling.pack);
+  return static_cast<int>(std::min<int64_t>(items, multiprocessors()));
+}
+
+}  // namespace
+
+void make_plan(const Launch& on, const PagedLayer& layer, int num_q_heads, const PagedRows& rows,
+               void* workspace, int first_row, bool wgmma) {
+  if (rows.num_rows <= first_row) return;
+  CHECK(prefill_attention_takes(layer, num_q_heads));
+  const Tiling tiling = tiling_of(layer, num_q_heads, wgmma);
+  const int ctas = num_ctas(max_tiles(rows, first_row, tiling), tiling, num_q_heads);
+  launch("prefill plan", on, {dim3(1), dim3(kPlanThreads)}, plan_tiles, rows.row_begin, rows.kv_len,
+         rows.block_begin, first_row, rows.num_rows, tiling.tokens(), tiling.keys, layer.window,
+         kItemsAhead * ctas, static_cast<Plan*>(workspace));
+}
+
+void attend(const Launch& on, const PagedLayer& layer, const PagedRows& rows,
+            const AttentionCall& call, void* workspace, int first_row, bool wgmma) {
+  if (rows.num_rows <= first_row) return;
+  CHECK(prefill_attention_takes(layer, call.num_q_heads));
+  const Tiling tiling = tiling_of(layer, call.num_q_heads, wgmma);
+  const int tiles = max_tiles(rows, first_row, tiling);
+  Params params;
+  params.q = call.q;
+  params.keys = layer.keys;
+  params.values = layer.values;
+  params.out = call.out;
+  params.blocks = rows.blocks;
+  params.plan = static_cast<Plan*>(workspace);
+  params.num_q_heads = call.num_q_heads;
+  params.num_kv_heads = layer.num_kv_heads;
+  params.pack = tiling.pack;
+  params.head_dim = layer.head_dim;
+  params.block_size = layer.block_size;
+  params.window = layer.window;
+  params.scale_log2 = call.scale * 1.4426950408889634f;
+  if (wgmma) {
+    wgmma_attention(on, layer, params, rows.num_tokens, num_ctas(tiles, tiling, call.num_q_heads));
+  } else if (layer.dtype == DType::kBF16) {
+    mma_attention<__nv_bfloat16>(on, params, tiles);
+  } else {
+    mma_attention<__half>(on, params, tiles);
+  }
+}
+
+}  // namespace prefill
+
+namespace {
+bool has_wgmma(const PagedLayer& layer) {
+  return prefill::wgmma_tile_rows(layer) > 0;
+}
+}  // namespace
+
+bool prefill_attention_takes(const PagedLayer& layer, int num_q_heads) {
+  return (layer.dtype == DType::kBF16 || layer.dtype == DType::kF16) && layer.head_dim > 0 &&
+         layer.head_dim % 16 == 0 && layer.head_dim <= 256 && layer.block_size > 0 &&
+         layer.block_size % 16 == 0 && layer.num_kv_heads > 0 && num_q_heads > 0 &&
+         num_q_heads % layer.num_kv_heads == 0;
+}
+
+size_t prefill_attention_workspace_bytes(const PagedLayer& layer, int num_q_heads, int max_rows,
+                                         int max_tokens) {
+  // The tests run the mma kernel where the other one serves, too.
+  int tiles = 0;
+  for (bool wgmma : {false, has_wgmma(layer)}) {
+    const prefill::Tiling tiling = prefill::tiling_of(layer, num_q_heads, wgmma);
+    tiles = std::max(tiles, prefill::max_tiles(max_rows, max_tokens, tiling));
+  }
+  return sizeof(prefill::Plan) + sizeof(prefill::QueryTile) * static_cast<size_t>(tiles);
+}
+
+void plan_prefill_attention(const Launch& on, const PagedLayer& layer, int num_q_heads,
+                            const PagedRows& rows, void* workspace) {
+  prefill::make_plan(on, layer, num_q_heads, rows, workspace, rows.num_decode_rows,
+                     has_wgmma(layer));
+}
+
+void planned_prefill_attention(const Launch& on, const PagedLayer& layer, const PagedRows& rows,
+                               const AttentionCall& call, void* workspace) {
+  prefill::attend(on, layer, rows, call, workspace, rows.num_decode_rows, has_wgmma(layer));
+}
+
+void prefill_attention(const Launch& on, const PagedLayer& layer, const PagedRows& rows,
+                       const AttentionCall& call, void* workspace) {
+  plan_prefill_attention(on, layer, call.num_q_heads, rows, workspace);
+  planned_prefill_attention(on, layer, rows, call, workspace);
+}
+
+void invariant_attention(const Launch& on, const PagedLayer& layer, const PagedRows& rows,
+                         const AttentionCall& call, void* workspace) {
+  prefill::make_plan(on, layer, call.num_q_heads, rows, workspace, 0, has_wgmma(layer));
+  prefill::attend(on, layer, rows, call, workspace, 0, has_wgmma(layer));
+}
+
+}  // namespace octavo::cuda

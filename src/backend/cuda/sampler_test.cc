@@ -1,0 +1,560 @@
+// The sampler against a slow twin that follows ops/sampler.h line by line, over random logits and
+// parameters; and the promises that the engine builds on.
+#include "backend/cuda/sampler.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <thread>
+
+#include "backend/cuda/testing_device.h"
+#include "ops/philox.h"
+
+namespace octavo::cuda {
+namespace {
+
+using testing::DeviceArray;
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+// --- The slow twin.
+
+struct Case {
+  SamplingParams params;
+  std::vector<std::vector<TokenId>> bad_words;
+  std::vector<TokenId> stop_ids, prompt, output;
+  uint64_t seed = 1;
+  std::vector<uint32_t> mask;
+};
+
+std::vector<float> edited_logits(const Case& c, std::vector<float> x) {
+  const int size = static_cast<int>(x.size());
+  const SamplingParams& p = c.params;
+  std::vector<bool> allowed(x.size(), !p.allowed_token_ids);
+  if (p.allowed_token_ids) {
+    for (const TokenId t : *p.allowed_token_ids) allowed[t] = true;
+  }
+  for (int i = 0; i < size; ++i) {
+    const bool masked = !c.mask.empty() && !(c.mask[i / 32] >> (i % 32) & 1);
+    if (masked || !allowed[i]) x[i] = -kInfinity;
+  }
+  for (const auto& word : c.bad_words) {
+    const size_t prefix = word.size() - 1;
+    if (prefix <= c.output.size() &&
+        std::equal(word.begin(), word.end() - 1, c.output.end() - static_cast<long>(prefix))) {
+      x[word.back()] = -kInfinity;
+    }
+  }
+  for (const TokenId t : c.stop_ids) {
+    if (static_cast<int>(c.output.size()) < p.min_tokens) x[t] = -kInfinity;
+  }
+  for (const auto& [t, bias] : p.logit_bias) x[t] += bias;
+  std::vector<int> drawn(x.size());
+  std::vector<bool> seen(x.size());
+  for (const TokenId t : c.output) {
+    ++drawn[t];
+    seen[t] = true;
+  }
+  for (const TokenId t : c.prompt) seen[t] = true;
+  for (int i = 0; i < size; ++i) {
+    if (seen[i]) x[i] = x[i] > 0 ? x[i] / p.repetition_penalty : x[i] * p.repetition_penalty;
+    const float frequency = p.frequency_penalty * static_cast<float>(drawn[i]);
+    x[i] -= frequency;
+    if (drawn[i] > 0) x[i] -= p.presence_penalty;
+  }
+  return x;
+}
+
+// What min-p, top-k and top-p leave of logits / temperature; the rest is -inf. `slack` moves the
+// mass at which top-p ends, by that part of the whole.
+std::vector<float> filtered_logits(const SamplingParams& p, std::vector<float> y, double slack) {
+  const float maximum = *std::max_element(y.begin(), y.end());
+  if (p.min_p > 0) {
+    const float threshold = maximum + std::log(p.min_p);
+    for (float& v : y) v = v < threshold ? -kInfinity : v;
+  }
+  if (p.top_k > 0 && p.top_k < static_cast<int>(y.size())) {
+    std::vector<float> sorted = y;
+    std::nth_element(sorted.begin(), sorted.begin() + (p.top_k - 1), sorted.end(),
+                     std::greater<>());
+    const float kth = sorted[static_cast<size_t>(p.top_k - 1)];
+    for (float& v : y) v = v < kth ? -kInfinity : v;
+  }
+  if (p.top_p < 1) {
+    std::vector<int> order(y.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(order.begin(), order.end(),
+              [&](int a, int b) { return y[a] != y[b] ? y[a] > y[b] : a < b; });
+    double total = 0, held = 0;
+    for (const float v : y) total += std::exp(static_cast<double>(v) - maximum);
+    for (const int i : order) {
+      const bool keep = held < (p.top_p + slack) * total || held == 0;
+      held += std::exp(static_cast<double>(y[i]) - maximum);
+      if (!keep) y[i] = -kInfinity;
+    }
+  }
+  return y;
+}
+
+// -1: there is nothing to choose.
+TokenId expected_token(const Case& c, const std::vector<float>& logits, double slack = 0) {
+  std::vector<float> y = edited_logits(c, logits);
+  if (!c.params.greedy()) {
+    const float factor = 1.0f / c.params.temperature;
+    for (float& v : y) v *= factor;
+    if (*std::max_element(y.begin(), y.end()) == -kInfinity) return -1;
+    y = filtered_logits(c.params, y, slack);
+    for (size_t i = 0; i < y.size(); ++i) {
+      if (y[i] == -kInfinity) continue;
+      const uint32_t word =
+          token_word(c.seed, static_cast<uint32_t>(c.output.size()), static_cast<uint32_t>(i));
+      y[i] += gumbel_noise(word, [](float a, float b, float d) { return std::fma(a, b, d); });
+    }
+  }
+  const auto best = std::max_element(y.begin(), y.end());
+  return *best > -kInfinity ? static_cast<TokenId>(best - y.begin()) : -1;
+}
+
+// The sums of top-p are float32 on the device: a token at whose end they reach top_p to within
+// their rounding may be in or out.
+constexpr double kSlack = 2e-6;
+bool is_at_the_edge(const Case& c, const std::vector<float>& logits, TokenId token) {
+  return token == expected_token(c, logits, kSlack) || token == expected_token(c, logits, -kSlack);
+}
+
+// --- Random requests.
+
+class Random {
+ public:
+  explicit Random(uint32_t seed) : engine_(seed) {}
+  int below(int n) { return static_cast<int>(engine_() % static_cast<uint32_t>(n)); }
+  bool once_in(int n) { return below(n) == 0; }
+  float normal() { return normal_(engine_); }
+  float uniform(float low, float high) {
+    return low + (high - low) * (static_cast<float>(below(1 << 20)) / (1 << 20));
+  }
+  std::vector<TokenId> tokens(int count, int size) {
+    std::vector<TokenId> t(static_cast<size_t>(count));
+    for (TokenId& v : t) v = below(size);
+    return t;
+  }
+
+ private:
+  std::mt19937 engine_;
+  std::normal_distribution<float> normal_;
+};
+
+Case random_case(Random& random, int size) {
+  Case c;
+  SamplingParams& p = c.params;
+  p.temperature = random.once_in(4) ? 0 : random.uniform(0.1f, 2);
+  if (random.once_in(2)) p.top_p = random.uniform(0.05f, 1);
+  if (random.once_in(2)) p.top_k = 1 + random.below(random.once_in(2) ? 20 : size);
+  if (random.once_in(3)) p.min_p = random.uniform(0, 0.5f);
+  if (random.once_in(3)) p.repetition_penalty = random.uniform(0.5f, 2);
+  if (random.once_in(3)) p.frequency_penalty = random.uniform(-2, 2);
+  if (random.once_in(3)) p.presence_penalty = random.uniform(-2, 2);
+  if (random.once_in(4)) p.min_tokens = 5;
+  if (random.once_in(6)) p.allowed_token_ids = random.tokens(1 + random.below(10), size);
+  if (random.once_in(4)) {
+    const int t = random.below(size);
+    p.logit_bias = {{t, 50.0f}, {random.below(size), -100.0f}, {t, 0.3f}};
+  }
+  c.stop_ids = random.tokens(2, size);
+  c.prompt = random.tokens(random.below(30), size);
+  c.output = random.tokens(random.below(10), size);
+  if (random.once_in(4)) {
+    c.bad_words = {random.tokens(1, size), random.tokens(2, size)};
+    if (!c.output.empty()) c.bad_words[1][0] = c.output.back();
+  }
+  if (random.once_in(5)) {
+    c.mask.resize(static_cast<size_t>(size + 31) / 32);
+    for (uint32_t& m : c.mask) {
+      m = static_cast<uint32_t>(random.below(1 << 30)) << 2 |
+          static_cast<uint32_t>(random.below(4));
+    }
+  }
+  c.seed = static_cast<uint64_t>(random.below(1 << 30)) << 34 |
+           static_cast<uint64_t>(random.below(1 << 30));
+  return c;
+}
+
+// A request with parameters alone, as most are.
+Case plain_case(Random& random, int kind) {
+  Case c;
+  SamplingParams& p = c.params;
+  p.temperature = random.uniform(0.3f, 1.5f);
+  if (kind % 4 == 1) p.top_p = random.uniform(0.1f, 0.99f);
+  if (kind % 4 == 2) p.top_k = 1 + random.below(100);
+  if (kind % 4 == 3) {
+    p.top_k = 20;
+    p.top_p = 0.95f;
+  }
+  c.seed = static_cast<uint64_t>(random.below(1 << 30));
+  return c;
+}
+
+enum class Logits { kNormal, kTies, kFlat, kPeaked };
+
+std::vector<float> random_logits(Random& random, size_t count, Logits shape) {
+  std::vector<float> x(count);
+  for (float& v : x) {
+    v = random.normal();
+    if (shape == Logits::kNormal) v *= 3;
+    if (shape == Logits::kTies) v = std::round(1.5f * v);
+    if (shape == Logits::kFlat) v *= 0.04f;
+    if (shape == Logits::kPeaked && random.once_in(5000)) v = 15 + 2 * v;
+  }
+  return x;
+}
+
+// --- Driving the sampler.
+
+SlotSetup setup_of(int slot, const Case& c) {
+  SlotSetup setup;
+  setup.slot = SlotId(slot);
+  setup.params = std::make_shared<SamplingParams>(c.params);
+  setup.bad_words = c.bad_words;
+  setup.stop_ids = c.stop_ids;
+  setup.seed = c.seed;
+  setup.prompt = std::make_shared<std::vector<TokenId>>(c.prompt);
+  setup.output = c.output;
+  return setup;
+}
+
+struct Stream {
+  Stream() {
+    EXPECT_EQ(cudaStreamCreateWithFlags(&launch.stream, cudaStreamNonBlocking), cudaSuccess);
+  }
+  ~Stream() {
+    EXPECT_EQ(cudaStreamSynchronize(launch.stream), cudaSuccess);
+    cudaStreamDestroy(launch.stream);
+  }
+  Launch launch;
+};
+
+// A sampler whose slot i holds case i, and logits in rows that are `extra` longer than the
+// vocabulary.
+class Driver {
+ public:
+  Driver(int slots, int size)
+      : size_(size), sampler(make_cuda_sampler({slots, size, 1000}, stream_.launch, 64)) {}
+
+  std::vector<SampledToken> sample(const std::vector<float>& logits,
+                                   const std::vector<SampleRow>& rows, int stride = 0) {
+    if (stride == 0) stride = size_;
+    const auto count = static_cast<int64_t>(logits.size()) / stride;
+    const DeviceArray on_device(DType::kF32, {count, stride}, logits);
+    EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+    auto pending = sampler->sample(on_device.tensor(), rows);
+    std::vector<SampledToken> results(rows.size());
+    const Status status = pending->read(results);
+    EXPECT_TRUE(status.ok()) << status.to_string();
+    EXPECT_EQ(cudaStreamSynchronize(stream_.launch.stream), cudaSuccess);
+    return results;
+  }
+  const Launch& on() const { return stream_.launch; }
+
+ private:
+  Stream stream_;
+  int size_;
+
+ public:
+  std::unique_ptr<Sampler> sampler;
+};
+
+std::vector<SampledToken> sample_all(const std::vector<Case>& cases,
+                                     const std::vector<float>& logits, int num_logprobs = -1) {
+  const int rows = static_cast<int>(cases.size()), size = static_cast<int>(logits.size()) / rows;
+  Driver driver(rows, size);
+  std::vector<SampleRow> sample_rows;
+  for (int i = 0; i < rows; ++i) {
+    driver.sampler->set_slot(setup_of(i, cases[i]));
+    sample_rows.push_back({SlotId(i), i, cases[i].mask, num_logprobs});
+  }
+  return driver.sample(logits, sample_rows);
+}
+
+std::vector<float> row_of(const std::vector<float>& logits, int row, int size) {
+  return {logits.begin() + int64_t{row} * size, logits.begin() + int64_t{row + 1} * size};
+}
+
+// Returns how many rows were at the edge.
+int expect_agreement(const std::vector<Case>& cases, const std::vector<float>& logits,
+                     const char* what) {
+  const int rows = static_cast<int>(cases.size()), size = static_cast<int>(logits.size()) / rows;
+  const auto results = sample_all(cases, logits);
+  std::vector<int> edge(cases.size());
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = t; i < rows; i += 8) {
+        const std::vector<float> row = row_of(logits, i, size);
+        const TokenId expected = expected_token(cases[i], row);
+        EXPECT_EQ(results[i].invalid_logits, expected < 0) << what << " row " << i;
+        if (expected < 0 || results[i].token == expected) continue;
+        edge[i] = is_at_the_edge(cases[i], row, results[i].token);
+        EXPECT_TRUE(edge[i]) << what << ", vocabulary " << size << ", row " << i << ": "
+                             << results[i].token << ", not " << expected;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return std::accumulate(edge.begin(), edge.end(), 0);
+}
+
+// --- The tests.
+
+TEST(CudaSampler, AgreesWithTheSlowTwinOverAllParameters) {
+  SKIP_WITHOUT_GPU();
+  Random random(11);
+  int edge = 0, rows = 0;
+  for (const int size : {1, 5, 31, 64, 1000, 5003, 8192, 50257, 128256}) {
+    const int count = size > 10000 ? 40 : size > 900 ? 100 : 300;
+    for (const Logits shape : {Logits::kNormal, Logits::kTies}) {
+      const auto logits = random_logits(random, static_cast<size_t>(count) * size, shape);
+      std::vector<Case> cases;
+      for (int i = 0; i < count; ++i) cases.push_back(random_case(random, size));
+      edge += expect_agreement(cases, logits, "all parameters");
+      rows += count;
+    }
+  }
+  EXPECT_LE(edge, rows / 1000);
+  RecordProperty("rows", rows);
+  RecordProperty("at_the_edge", edge);
+}
+
+TEST(CudaSampler, AgreesWithTheSlowTwinOnFlatAndPeakedLogits) {
+  SKIP_WITHOUT_GPU();
+  Random random(12);
+  int edge = 0, rows = 0;
+  for (const int size : {8192, 50257, 128256, 151936}) {
+    for (const Logits shape : {Logits::kFlat, Logits::kPeaked, Logits::kNormal, Logits::kTies}) {
+      const int count = 64;
+      const auto logits = random_logits(random, static_cast<size_t>(count) * size, shape);
+      std::vector<Case> cases;
+      for (int i = 0; i < count; ++i) cases.push_back(plain_case(random, i));
+      edge += expect_agreement(cases, logits, "plain parameters");
+      rows += count;
+    }
+  }
+  EXPECT_LE(edge, rows / 1000 + 1);
+  RecordProperty("rows", rows);
+  RecordProperty("at_the_edge", edge);
+}
+
+TEST(CudaSampler, GivesARowTheSameTokenAloneAndAmong300) {
+  SKIP_WITHOUT_GPU();
+  Random random(14);
+  constexpr int kSize = 3001, kRows = 300;
+  const auto logits = random_logits(random, kRows * kSize, Logits::kNormal);
+  std::vector<Case> cases;
+  for (int i = 0; i < kRows; ++i) cases.push_back(random_case(random, kSize));
+  const auto together = sample_all(cases, logits, 5), again = sample_all(cases, logits, 5);
+  for (int i = 0; i < kRows; ++i) {
+    ASSERT_EQ(together[i].token, again[i].token) << i;
+    ASSERT_EQ(together[i].logprob, again[i].logprob) << i;
+  }
+  for (int i = 0; i < kRows; i += 17) {
+    const auto alone = sample_all({cases[i]}, row_of(logits, i, kSize), 5);
+    EXPECT_EQ(alone[0].token, together[i].token);
+    EXPECT_EQ(alone[0].logprob, together[i].logprob);
+    EXPECT_EQ(alone[0].top, together[i].top);
+  }
+}
+
+TEST(CudaSampler, KeepsItsStateOverManyStepsAndThroughPreemption) {
+  SKIP_WITHOUT_GPU();
+  Random random(15);
+  constexpr int kSize = 500, kSteps = 40;
+  Case c;
+  c.params.repetition_penalty = 1.3f;
+  c.params.frequency_penalty = 0.5f;
+  c.params.min_tokens = 10;
+  c.params.temperature = 0.7f;
+  c.stop_ids = {1, 2, 3};
+  c.prompt = {3, 4, 5};
+  c.bad_words = {{7}, {8, 9}, {8, 8, 10}};
+  Case greedy = c;
+  greedy.params.temperature = 0;
+  Driver driver(3, kSize);
+  driver.sampler->set_slot(setup_of(0, c));
+  driver.sampler->set_slot(setup_of(2, greedy));
+  for (int n = 0; n < kSteps; ++n) {
+    if (n % 5 == 0) driver.sampler->set_slot(setup_of(1, c));
+    auto row = random_logits(random, kSize, Logits::kNormal);
+    row[8] += 6;  // so that bad words come up
+    row[9] += 5;
+    row[10] += 5;
+    const auto results = driver.sample(
+        row, {{SlotId(0), 0, {}, -1}, {SlotId(1), 0, {}, -1}, {SlotId(2), 0, {}, -1}});
+    ASSERT_EQ(results[0].token, expected_token(c, row)) << "draw " << n;
+    ASSERT_EQ(results[1].token, results[0].token) << "draw " << n;
+    ASSERT_EQ(results[2].token, expected_token(greedy, row)) << "draw " << n;
+    c.output.push_back(results[0].token);
+    greedy.output.push_back(results[2].token);
+  }
+}
+
+TEST(CudaSampler, ResolvesTheLastTokenOfASlotAlsoInAGraph) {
+  SKIP_WITHOUT_GPU();
+  Driver driver(3, 10);
+  Case c;
+  c.params.temperature = 0;
+  c.prompt = {6, 8};
+  driver.sampler->set_slot(setup_of(0, c));
+  c.output = {1, 2};
+  driver.sampler->set_slot(setup_of(2, c));
+  const DeviceArray tokens =
+      DeviceArray::of_integers(DType::kI32, std::vector<int32_t>{5, ~0, ~2, 9});
+  const auto values_of = [&](const Tensor& t) {
+    EXPECT_EQ(cudaStreamSynchronize(driver.on().stream), cudaSuccess);
+    std::vector<int32_t> values(static_cast<size_t>(t.count()));
+    cudaMemcpy(values.data(), t.data, 4 * values.size(), cudaMemcpyDeviceToHost);
+    return values;
+  };
+  const Tensor first = driver.sampler->resolve_tokens(tokens.tensor());
+  EXPECT_EQ(values_of(first), (std::vector<int32_t>{5, 8, 2, 9}));
+
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t exec = nullptr;
+  ASSERT_EQ(cudaStreamBeginCapture(driver.on().stream, cudaStreamCaptureModeThreadLocal),
+            cudaSuccess);
+  const Tensor captured = driver.sampler->resolve_tokens(tokens.tensor());
+  ASSERT_EQ(cudaStreamEndCapture(driver.on().stream, &graph), cudaSuccess);
+  ASSERT_EQ(cudaGraphInstantiate(&exec, graph, 0), cudaSuccess);
+  EXPECT_EQ(captured.data, first.data);
+
+  std::vector<float> logits(10, 0.0f);
+  logits[4] = 1;
+  const auto results = driver.sample(logits, {{SlotId(2), 0, {}, -1}});
+  EXPECT_EQ(results[0].token, 4);
+  ASSERT_EQ(cudaGraphLaunch(exec, driver.on().stream), cudaSuccess);
+  EXPECT_EQ(values_of(captured), (std::vector<int32_t>{5, 8, 4, 9}));
+  cudaGraphExecDestroy(exec);
+  cudaGraphDestroy(graph);
+}
+
+void expect_logprobs(const std::vector<float>& logits, const SampledToken& r, int num_top) {
+  double total = 0;
+  for (const float v : logits) total += std::exp(static_cast<double>(v));
+  const double log_total = std::log(total);
+  EXPECT_NEAR(r.logprob, logits[r.token] - log_total, 2e-5);
+  EXPECT_EQ(r.rank, 1 + std::count_if(logits.begin(), logits.end(),
+                                      [&](float v) { return v > logits[r.token]; }));
+  std::vector<int> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(),
+            [&](int a, int b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; });
+  ASSERT_EQ(r.top.size(), std::min<size_t>(num_top, logits.size()));
+  for (size_t i = 0; i < r.top.size(); ++i) {
+    ASSERT_EQ(r.top[i].first, order[i]) << i;
+    ASSERT_NEAR(r.top[i].second, logits[order[i]] - log_total, 2e-5);
+  }
+}
+
+TEST(CudaSampler, LogprobsAreOfTheRawLogits) {
+  SKIP_WITHOUT_GPU();
+  Random random(16);
+  for (const int size : {7, 4500, 50257, 128256}) {
+    for (const Logits shape : {Logits::kNormal, Logits::kTies, Logits::kFlat}) {
+      const auto logits = random_logits(random, static_cast<size_t>(3) * size, shape);
+      for (const int num_top : {0, 1, 5, 20, 256, 257, size}) {
+        if (num_top == size && size > 10000) continue;
+        Case biased, drawn;
+        biased.params.temperature = 0;
+        biased.params.logit_bias = {{3, 100.0f}};
+        const auto results = sample_all({biased, drawn, drawn}, logits, num_top);
+        EXPECT_EQ(results[0].token, 3);
+        for (int i = 0; i < 3; ++i) expect_logprobs(row_of(logits, i, size), results[i], num_top);
+      }
+    }
+  }
+}
+
+TEST(CudaSampler, PromptLogprobsAreOfTheGivenTokens) {
+  SKIP_WITHOUT_GPU();
+  Stream stream;
+  const auto sampler = make_cuda_sampler({1, 4, 100}, stream.launch, 4);
+  // A row is longer than the vocabulary.
+  const DeviceArray logits(DType::kF32, {3, 5},
+                           {0, 1, 2, 3, 99, 9, kNan, 0, 0, 99, 0, 0, 0, 0, 99});
+  cudaDeviceSynchronize();
+  const std::vector<PromptLogprobRow> rows{{0, 2, 1}, {2, 0, 0}, {1, 0, 1}};
+  std::vector<SampledToken> results(3);
+  ASSERT_TRUE(sampler->prompt_logprobs(logits.tensor(), rows)->read(results).ok());
+  EXPECT_EQ(results[0].token, 2);
+  EXPECT_EQ(results[0].rank, 2);
+  EXPECT_NEAR(results[0].logprob, -1.4401897, 1e-5);
+  ASSERT_EQ(results[0].top.size(), 1u);
+  EXPECT_EQ(results[0].top[0].first, 3);
+  EXPECT_NEAR(results[1].logprob, -std::log(4.0), 1e-6);
+  EXPECT_EQ(results[1].rank, 1);
+  EXPECT_TRUE(results[1].top.empty());
+  EXPECT_TRUE(results[2].invalid_logits);
+}
+
+TEST(CudaSampler, ReportsLogitsThatAllowNoChoice) {
+  SKIP_WITHOUT_GPU();
+  constexpr int kSize = 100;
+  std::vector<float> fine(kSize, 0.5f), nan = fine, infinite = fine, nothing(kSize, -kInfinity);
+  nan[97] = kNan;
+  infinite[3] = kInfinity;
+  for (const int kind : {0, 1, 2, 3, 4}) {
+    Case c;
+    if (kind == 0) c.params.temperature = 0;
+    if (kind == 2) c.params.top_p = 0.5f;
+    if (kind == 3) c.params.top_k = 3;
+    if (kind == 4) c.params.min_p = 0.3f;
+    for (const auto& logits : {nan, infinite, nothing}) {
+      const SampledToken r = sample_all({c}, logits, 3)[0];
+      EXPECT_TRUE(r.invalid_logits) << "kind " << kind;
+      EXPECT_EQ(r.token, 0);
+    }
+    c.mask.assign(4, 0);
+    EXPECT_TRUE(sample_all({c}, fine)[0].invalid_logits);
+    c.mask[2] = 1u << 5;
+    EXPECT_EQ(sample_all({c}, fine)[0].token, 69);
+    c.mask.resize(2);  // tokens past its end are not allowed
+    EXPECT_TRUE(sample_all({c}, fine)[0].invalid_logits);
+  }
+}
+
+TEST(CudaSampler, ManyCallsMayBePendingAndSomeNeverRead) {
+  SKIP_WITHOUT_GPU();
+  Random random(17);
+  constexpr int kSize = 2000, kSlots = 20, kSteps = 60;
+  Driver driver(kSlots, kSize);
+  Case c;
+  std::vector<SampleRow> rows;
+  for (int i = 0; i < kSlots; ++i) {
+    driver.sampler->set_slot(setup_of(i, c));
+    rows.push_back({SlotId(i), i, {}, i % 4 == 0 ? 2 : -1});
+  }
+  const auto logits = random_logits(random, kSlots * kSize, Logits::kNormal);
+  const DeviceArray on_device(DType::kF32, {kSlots, kSize}, logits);
+  ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+  std::vector<std::unique_ptr<PendingTokens>> pending;
+  for (int n = 0; n < kSteps; ++n) {
+    auto call = driver.sampler->sample(on_device.tensor(), rows);
+    pending.push_back(n % 3 == 1 ? nullptr : std::move(call));
+  }
+  std::thread reader([&] {
+    for (int n = 0; n < kSteps; ++n) {
+      if (!pending[n]) continue;
+      std::vector<SampledToken> results(kSlots);
+      ASSERT_TRUE(pending[n]->read(results).ok());
+      Case at = c;
+      at.output.resize(static_cast<size_t>(n));
+      for (int i = 0; i < kSlots; ++i) {
+        ASSERT_EQ(results[i].token, expected_token(at, row_of(logits, i, kSize))) << n;
+        ASSERT_EQ(results[i].top.size(), i % 4 == 0 ? 2u : 0u);
+      }
+    }
+  });
+  reader.join();
+}
+
+}  // namespace
+}  // namespace octavo::cuda

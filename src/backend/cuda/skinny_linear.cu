@@ -1,0 +1,38 @@
+#include "backend/cuda/skinny_linear.h"
+
+#include "backend/cuda/skinny_kernel.cuh"
+
+namespace octavo::cuda {
+namespace skinny {
+
+template <typename T>
+void launch_for_type(const Launch& on, const LinearCall& call, void* workspace);
+extern template void launch_for_type<__nv_bfloat16>(const Launch&, const LinearCall&, void*);
+extern template void launch_for_type<__half>(const Launch&, const LinearCall&, void*);
+
+}  // namespace skinny
+
+bool skinny_linear_takes(const LinearCall& call) {
+  if (call.dtype != DType::kBF16 && call.dtype != DType::kF16) return false;
+  if (call.m < 1 || call.m > 256 || call.n < 1 || call.k < 8 || call.k % 8 != 0) return false;
+  if (call.activation == Activation::kSwiGlu &&
+      (call.n % 16 != 0 || call.residual != nullptr)) {
+    return false;
+  }
+  return call.norm_weight == nullptr || call.m <= 16;
+}
+
+void skinny_linear(const Launch& on, const LinearCall& call, void* workspace) {
+  if (call.dtype == DType::kBF16) {
+    skinny::launch_for_type<__nv_bfloat16>(on, call, workspace);
+  } else {
+    skinny::launch_for_type<__half>(on, call, workspace);
+  }
+}
+
+size_t skinny_linear_workspace_bytes() {
+  const size_t slots = 2 * static_cast<size_t>(skinny::multiprocessors());
+  return skinny::kArrivalBytes + slots * skinny::kMaxPartial * sizeof(float);
+}
+
+}  // namespace octavo::cuda

@@ -1,0 +1,25 @@
+// Matrix products with few rows of x (m <= 256), as in decode: the time is that of streaming the
+// weight once, so everything here serves to keep every SM streaming all the time, also from one
+// kernel into the next. skinny_kernel.cuh explains how.
+//
+// Determinism: the order of summation depends on n, k, the number of SMs and the class of m, which
+// is m rounded up to 8, 16, 32, 64, 128 or 256; a row's result is the same for every m in a class.
+#pragma once
+
+#include <cstddef>
+
+#include "backend/cuda/launch.h"
+#include "backend/cuda/linear_call.h"
+
+namespace octavo::cuda {
+
+bool skinny_linear_takes(const LinearCall& call);
+
+// REQUIRES: skinny_linear_takes(call). `workspace` holds skinny_linear_workspace_bytes(), was zeroed
+// once, and is shared by all calls on one stream; each leaves its counters at zero.
+void skinny_linear(const Launch& on, const LinearCall& call, void* workspace);
+
+// For the current device.
+size_t skinny_linear_workspace_bytes();
+
+}  // namespace octavo::cuda

@@ -1,0 +1,36 @@
+// StepGraphs: steps recorded as CUDA graphs. A step of a key is run plainly at first (so that all
+// memory it needs is there), recorded the second time, and launched as a graph from then on. Worker
+// thread.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <unordered_map>
+
+namespace octavo::cuda {
+
+class StepGraphs {
+ public:
+  explicit StepGraphs(cudaStream_t stream, bool enabled) : stream_(stream), enabled_(enabled) {}
+  ~StepGraphs();
+  StepGraphs(const StepGraphs&) = delete;
+  StepGraphs& operator=(const StepGraphs&) = delete;
+
+  bool replay(uint64_t key);
+  void begin_recording(uint64_t key);
+  // Launches what was recorded.
+  void end_recording();
+
+ private:
+  struct Step {
+    int times_run = 0;
+    cudaGraphExec_t graph = nullptr;
+  };
+  cudaStream_t stream_;
+  bool enabled_;
+  Step* recording_ = nullptr;
+  std::unordered_map<uint64_t, Step> steps_;
+};
+
+}  // namespace octavo::cuda

@@ -1,0 +1,72 @@
+#include "backend/cuda/step_inputs.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "backend/cuda/launch.h"
+#include "base/status_macros.h"
+
+namespace octavo::cuda {
+
+StatusOr<std::unique_ptr<StepInputs>> StepInputs::create(cudaStream_t stream) {
+  ASSIGN_OR_RETURN(auto device, DeviceArena::reserve(MemoryTag::kWorkspace, kMaxBytes));
+  std::unique_ptr<StepInputs> inputs(new StepInputs(stream, std::move(device)));
+  for (Slot& slot : inputs->slots_) {
+    if (cudaEventCreateWithFlags(&slot.sent, cudaEventDisableTiming) != cudaSuccess)
+      return internal_error("CUDA: cannot create an event");
+    try {
+      inputs->grow(slot, kFirstSlotBytes);
+    } catch (const std::bad_alloc&) {
+      return resource_exhausted("CUDA: no pinned host memory for the inputs of a step");
+    }
+  }
+  return inputs;
+}
+
+StepInputs::~StepInputs() {
+  for (Slot& slot : slots_) {
+    if (slot.sent) cudaEventDestroy(slot.sent);
+    cudaFreeHost(slot.data);
+  }
+}
+
+void StepInputs::grow(Slot& slot, size_t bytes) {
+  bytes = std::max(bytes, 2 * slot.bytes);
+  if (!device_->back(bytes, DeviceArena::kDefaultPiece / 16).ok()) throw std::bad_alloc();
+  std::byte* larger = nullptr;
+  if (cudaMallocHost(reinterpret_cast<void**>(&larger), bytes) != cudaSuccess)
+    throw std::bad_alloc();
+  if (slot.data) std::memcpy(larger, slot.data, used_);
+  cudaFreeHost(slot.data);
+  slot.data = larger;
+  slot.bytes = bytes;
+}
+
+void StepInputs::begin_step() {
+  current_ = (current_ + 1) % kSlots;
+  used_ = 0;
+  cudaEventSynchronize(slots_[current_].sent);
+}
+
+Backend::Staged StepInputs::stage(DType dtype, Shape shape) {
+  constexpr size_t kAlignment = 64;
+  Slot& slot = slots_[current_];
+  const size_t bytes = static_cast<size_t>(shape.count()) * size_of(dtype);
+  const size_t end = used_ + (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  if (end > slot.bytes) grow(slot, end);
+  const Backend::Staged staged{{slot.data + used_, dtype, shape},
+                               {device_->data() + used_, dtype, shape, DeviceKind::kCuda}};
+  used_ = end;
+  return staged;
+}
+
+void StepInputs::send() {
+  Slot& slot = slots_[current_];
+  const cudaError_t error =
+      cudaMemcpyAsync(device_->data(), slot.data, used_, cudaMemcpyHostToDevice, stream_);
+  if (error != cudaSuccess) note_error("the copy of a step's inputs", error);
+  cudaEventRecord(slot.sent, stream_);
+}
+
+}  // namespace octavo::cuda

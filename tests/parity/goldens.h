@@ -1,0 +1,59 @@
+// The golden models of tests/data/goldens: what transformers computed for them.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "octavo/text.h"
+#include "octavo/value.h"
+
+namespace octavo::testing {
+
+inline std::filesystem::path golden_folder(const std::string& name) {
+  return std::filesystem::path(OCTAVO_SOURCE_DIR) / "tests/data/goldens" / name;
+}
+
+inline std::string read_file(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+struct Golden {
+  std::vector<TokenId> tokens;
+  int num_prompt = 0;
+  std::vector<float> logits;  // [tokens, vocab], of a float32 run
+  double bfloat16_error = 0;  // relative_error() of transformers' bfloat16 run; 0: not known
+};
+
+inline Golden read_golden(const std::string& name) {
+  Golden golden;
+  const auto json = parse_json(read_file(golden_folder(name) / "golden.json"));
+  if (!json.ok()) return golden;
+  for (const Value& v : json->find("tokens")->as_list())
+    golden.tokens.push_back(static_cast<TokenId>(v.as_int()));
+  golden.num_prompt = static_cast<int>(json->find("num_prompt")->as_int());
+  if (const Value* error = json->find("bfloat16_error")) golden.bfloat16_error = error->as_double();
+  const std::string bytes = read_file(golden_folder(name) / "logits.f32");
+  golden.logits.resize(bytes.size() / sizeof(float));
+  std::memcpy(golden.logits.data(), bytes.data(), golden.logits.size() * sizeof(float));
+  return golden;
+}
+
+// max|a - b| / max|b|
+inline double relative_error(const std::vector<float>& a, const std::vector<float>& b) {
+  double error = 0, most = 0;
+  for (size_t i = 0; i < b.size(); ++i) {
+    const double d = std::fabs(static_cast<double>(a[i]) - b[i]);
+    error = std::isnan(d) ? INFINITY : std::max(error, d);
+    most = std::max(most, std::fabs(static_cast<double>(b[i])));
+  }
+  return error / most;
+}
+
+}  // namespace octavo::testing
