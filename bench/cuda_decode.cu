@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "backend/cuda/decode_attention.h"
-#include "backend/cuda/decode_plan.cuh"
+#include "backend/cuda/sm90.cuh"
 
 namespace octavo::cuda {
 namespace {
@@ -31,10 +31,28 @@ __global__ void fill_random(__nv_bfloat16* to, size_t count, float scale) {
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
     x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
     x ^= x >> 31;
-    const float sum = static_cast<float>((x & 0xFFFF) + (x >> 16 & 0xFFFF) + (x >> 32 & 0xFFFF) +
-                                         (x >> 48));
+    const float sum =
+        static_cast<float>((x & 0xFFFF) + (x >> 16 & 0xFFFF) + (x >> 32 & 0xFFFF) + (x >> 48));
     to[i] = __float2bfloat16(scale * (sum / 65536 - 2) * 1.732f);
   }
+}
+
+// Reads everything: what the memory can do on this machine.
+__global__ void read_all(const uint4* from, size_t count, uint4* to) {
+  uint4 sum = {};
+  const size_t stride = size_t{gridDim.x} * blockDim.x * 8;
+  for (size_t i = blockIdx.x * size_t{blockDim.x} * 8 + threadIdx.x; i < count; i += stride) {
+    uint4 x[8];
+#pragma unroll
+    for (int j = 0; j < 8; ++j) x[j] = __ldcs(from + i + j * size_t{blockDim.x});
+#pragma unroll
+    for (int j = 0; j < 8; ++j) sum.x ^= x[j].x ^ x[j].y ^ x[j].z ^ x[j].w;
+  }
+  if (sum.x == 0x12345678) *to = sum;  // never, which the compiler does not know
+}
+__global__ void do_nothing() {
+  sm90::let_next_start();
+  sm90::wait_for_previous();
 }
 
 constexpr size_t kPoolBytes = size_t{5} << 30;  // of keys, and of values
@@ -86,6 +104,26 @@ double graph_microseconds(cudaStream_t stream, Body body) {
   return 1000.0 * times[times.size() / 2];
 }
 
+void measure_stream(const Pools& pools) {
+  cudaStream_t stream;
+  check(cudaStreamCreate(&stream), "stream");
+  const size_t count = size_t{4} << 30 >> 4;
+  const double time = graph_microseconds(stream, [&] {
+    read_all<<<132 * 8, 512, 0, stream>>>(static_cast<const uint4*>(pools.keys), count,
+                                          static_cast<uint4*>(pools.out));
+  });
+  const double empty =
+      graph_microseconds(stream,
+                         [&] {
+                           for (int i = 0; i < 100; ++i)
+                             launch("nothing", {stream}, {dim3(132), dim3(192)}, do_nothing);
+                         }) /
+      100;
+  std::printf("stream %.0f GB/s, an empty kernel %.2f us\n",
+              static_cast<double>(count) * 16 / time / 1000, empty);
+  cudaStreamDestroy(stream);
+}
+
 // `shared` tokens common to all rows, then `begin` to `end` tokens of each row's own.
 void measure(const Pools& pools, const Shape& shape, int num_rows, int begin, int end,
              int shared = 0, bool share = false, int block_size = 32) {
@@ -110,8 +148,8 @@ void measure(const Pools& pools, const Shape& shape, int num_rows, int begin, in
 
   const int64_t token_bytes = int64_t{2} * shape.num_kv_heads * shape.head_dim * 2;
   const int64_t half = int64_t{used} * block_size * token_bytes / 2;
-  const int distinct =
-      static_cast<int>(std::min<int64_t>(kPoolBytes / half, std::max<int64_t>(2, (300 << 20) / half)));
+  const int distinct = static_cast<int>(
+      std::min<int64_t>(kPoolBytes / half, std::max<int64_t>(2, (300 << 20) / half)));
   const int launches = std::max(distinct, 32);
 
   PagedRows rows;
@@ -155,12 +193,16 @@ void measure(const Pools& pools, const Shape& shape, int num_rows, int begin, in
   plan();
   attend(0);
   check(cudaStreamSynchronize(stream), "first run");
-  const double plan_time = graph_microseconds(stream, [&] {
-                             for (int i = 0; i < 32; ++i) plan();
-                           }) / 32;
-  const double time = graph_microseconds(stream, [&] {
-                        for (int i = 0; i < launches; ++i) attend(i);
-                      }) / launches;
+  const double plan_time = graph_microseconds(stream,
+                                              [&] {
+                                                for (int i = 0; i < 32; ++i) plan();
+                                              }) /
+                           32;
+  const double time = graph_microseconds(stream,
+                                         [&] {
+                                           for (int i = 0; i < launches; ++i) attend(i);
+                                         }) /
+                      launches;
   const double bytes = static_cast<double>(tokens * token_bytes);
   std::printf("%-5s %4d x %5d-%-5d %s%-5d %9.2f us %8.0f GB/s   plan %.2f us\n", shape.name,
               num_rows, begin, end, share ? "shared " : "       ", shared, time,
@@ -168,11 +210,11 @@ void measure(const Pools& pools, const Shape& shape, int num_rows, int begin, in
   std::fflush(stdout);
   if (const DeviceError error = take_error(); error.code != cudaSuccess)
     std::printf("%s: %s\n", error.op, cudaGetErrorString(error.code));
-  for (const void* p : {(const void*)rows.row_begin, (const void*)rows.kv_len,
-                        (const void*)rows.block_begin, (const void*)rows.blocks,
-                        (const void*)prefixes.num_groups, (const void*)prefixes.prefix_len,
-                        (const void*)prefixes.member_begin, (const void*)prefixes.members,
-                        (const void*)workspace})
+  for (const void* p :
+       {(const void*)rows.row_begin, (const void*)rows.kv_len, (const void*)rows.block_begin,
+        (const void*)rows.blocks, (const void*)prefixes.num_groups,
+        (const void*)prefixes.prefix_len, (const void*)prefixes.member_begin,
+        (const void*)prefixes.members, (const void*)workspace})
     cudaFree(const_cast<void*>(p));
   cudaStreamDestroy(stream);
 }
@@ -180,7 +222,7 @@ void measure(const Pools& pools, const Shape& shape, int num_rows, int begin, in
 }  // namespace
 }  // namespace octavo::cuda
 
-int main(int argc, char** argv) {
+int main() {
   using namespace octavo::cuda;
   Pools pools;
   check(cudaMalloc(&pools.keys, kPoolBytes), "malloc");
@@ -191,11 +233,9 @@ int main(int argc, char** argv) {
   fill_random<<<1024, 256>>>(static_cast<__nv_bfloat16*>(pools.values), kPoolBytes / 2, 1);
   fill_random<<<1024, 256>>>(static_cast<__nv_bfloat16*>(pools.q), 32 << 20, 1);
   check(cudaDeviceSynchronize(), "fill");
-  if (argc > 3)
-    decode::tuning = {std::atoi(argv[1]), std::atoi(argv[2]) * 1024, std::atoi(argv[3])};
-  const bool brief = argc > 4;
+  measure_stream(pools);
   measure(pools, kLlama8B, 256, 1000, 1000);
-  if (!brief) measure(pools, kLlama8B, 256, 200, 1800);
+  measure(pools, kLlama8B, 256, 200, 1800);
   measure(pools, kLlama8B, 512, 640, 640);
   measure(pools, kLlama8B, 128, 160, 160);
   measure(pools, kLlama8B, 32, 1000, 1000);
@@ -206,8 +246,9 @@ int main(int argc, char** argv) {
   measure(pools, kLlama8B, 8, 8192, 8192);
   measure(pools, kQwen06B, 256, 1000, 1000);
   measure(pools, kQwen06B, 128, 160, 160);
-  if (!brief) measure(pools, kLlama8B, 256, 1000, 1000, 0, false, 16);
+  measure(pools, kLlama8B, 256, 1000, 1000, 0, false, 16);
   measure(pools, kLlama8B, 256, 128, 192, 4096, true);
-  if (!brief) measure(pools, kLlama8B, 256, 128, 192);
+  measure(pools, kLlama8B, 256, 1, 1, 4096, true);
+  measure(pools, kLlama8B, 256, 128, 192);
   return 0;
 }

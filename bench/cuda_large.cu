@@ -1,16 +1,20 @@
 // Large matrix products: large_linear against cuBLASLt, side by side on the same random data (x
 // from N(0, 1), weights from U(±1e-3)), in graphs.
 //
-//   bench_cuda_large            per shape: every tile width and the library, then whole layers
-//   bench_cuda_large layers     whole layers only, 1.2 s each: what the power limit leaves
+//   bench_cuda_large [shapes|layers|all] [rows,rows,...] [seconds] [zero]
 //
-// Two rates of a layer: by its own kernel, SwiGLU included, and by the library, SwiGLU left out.
+// shapes: each product alone, by tiles of every width, the width chosen, and the library.
+// layers: the four products of a layer in turn: by our kernel with SwiGLU, by it without, and by
+// the library without. Runs of a second or more show what the power limit leaves; with `zero` x is
+// all zeros, which stays below the limit and shows the kernels themselves.
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <string>
 #include <vector>
@@ -23,7 +27,8 @@ using namespace octavo::cuda;  // NOLINT
 
 namespace {
 
-constexpr size_t kPool = size_t{768} << 20;  // of weights
+constexpr size_t kPool = size_t{768} << 20;  // bytes of weights
+constexpr int kMostRows = 8192;
 
 __device__ float uniform(uint64_t i) {  // in (0, 1)
   i = (i + 1) * 0x9E3779B97F4A7C15;
@@ -89,14 +94,7 @@ struct Bench {
     at += size;
     return c;
   }
-  void own(const Linear& s, int m, bool gated, int columns) {
-    const LinearCall c = call(s, m, gated);
-    if (columns == 0) {
-      large_linear({stream}, c);
-    } else {
-      large_linear({stream}, c, columns);
-    }
-  }
+  void own(const Linear& s, int m, bool gated) { large_linear({stream}, call(s, m, gated)); }
   void lt(const Linear& s, int m) {
     library->run({stream}, call(s, m, false), workspace, CublasLt::kWorkspaceBytes);
   }
@@ -139,31 +137,34 @@ double tflops(int m, const Linear& s, double us) {
   return 2e-6 * m * s.n * s.k / us;
 }
 
-void shapes(Bench& b, const Model& model, const std::vector<int>& ms) {
-  std::printf("%s, TFLOP/s: tiles of 256, 192, 128 columns, chosen, cuBLASLt; us chosen, lt\n",
+void shapes(Bench& b, const Model& model, const std::vector<int>& ms, double seconds) {
+  std::printf("%s, TFLOP/s with tiles of 256, 192, 128, 64 columns | chosen, cuBLASLt | us\n",
               model.name);
   for (int m : ms) {
     for (const Linear& s : model.shapes) {
-      const double work = tflops(m, s, 1) / 6e2;  // expected microseconds
-      const int repeats = std::clamp(static_cast<int>(4e3 / work), 2, 100);
+      const int repeats = std::clamp(static_cast<int>(4e3 / (tflops(m, s, 1) / 600)), 2, 100);
       std::printf("%5d %-8s", m, s.name);
-      double chosen = 0;
-      for (int columns : {256, 192, 128, 0}) {
-        if (columns == 192 && s.gated) {
-          std::printf("      ");
+      for (int columns : {256, 192, 128, 64}) {
+        if (s.gated && columns % 128 != 0) {
+          std::printf("    -");
           continue;
         }
-        chosen = b.time(repeats, 0.03, [&] { b.own(s, m, s.gated, columns); });
-        std::printf(" %5.0f", tflops(m, s, chosen));
+        const LargeTiles tiles = {columns, true};
+        const double us = b.time(repeats, seconds,
+                                 [&] { large_linear({b.stream}, b.call(s, m, s.gated), tiles); });
+        std::printf(" %4.0f", tflops(m, s, us));
       }
-      const double lt = b.library ? b.time(repeats, 0.03, [&] { b.lt(s, m); }) : 0;
-      std::printf("  | %5.0f  %7.1f %7.1f\n", tflops(m, s, lt), chosen, lt);
+      const int chosen = large_linear_tiles(b.call(s, m, s.gated)).columns;
+      const double own = b.time(repeats, seconds, [&] { b.own(s, m, s.gated); });
+      const double lt = b.library ? b.time(repeats, seconds, [&] { b.lt(s, m); }) : NAN;
+      std::printf(" | %3d: %4.0f %4.0f | %7.1f %7.1f\n", chosen, tflops(m, s, own),
+                  tflops(m, s, lt), own, lt);
     }
   }
 }
 
 void layers(Bench& b, const Model& model, const std::vector<int>& ms, double seconds) {
-  std::printf("%s layers, us and TFLOP/s: own with SwiGLU, own without, cuBLASLt without\n",
+  std::printf("%s layers, us and TFLOP/s: own with SwiGLU | own without | cuBLASLt without\n",
               model.name);
   for (int m : ms) {
     double work = 0;
@@ -172,15 +173,15 @@ void layers(Bench& b, const Model& model, const std::vector<int>& ms, double sec
     std::printf("%5d", m);
     for (bool gated : {true, false}) {
       const double us = b.time(repeats, seconds, [&] {
-        for (const Linear& s : model.shapes) b.own(s, m, gated && s.gated, 0);
+        for (const Linear& s : model.shapes) b.own(s, m, gated && s.gated);
       });
-      std::printf("  %8.1f %4.0f", us, work / us);
+      std::printf(" | %8.1f %4.0f", us, work / us);
     }
     if (b.library != nullptr) {
       const double us = b.time(repeats, seconds, [&] {
         for (const Linear& s : model.shapes) b.lt(s, m);
       });
-      std::printf("  %8.1f %4.0f", us, work / us);
+      std::printf(" | %8.1f %4.0f", us, work / us);
     }
     std::printf("\n");
   }
@@ -190,29 +191,33 @@ void layers(Bench& b, const Model& model, const std::vector<int>& ms, double sec
 
 int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "all";
+  std::vector<int> ms;
+  for (const char* at = argc > 2 ? argv[2] : "512,2048,8192"; at != nullptr;
+       at = std::strchr(at, ',')) {
+    if (*at == ',') ++at;
+    ms.push_back(std::clamp(std::atoi(at), 1, kMostRows));
+  }
+  const double seconds = argc > 3 ? std::atof(argv[3]) : 1;
+  const bool zero = argc > 4;
+
   cudaDeviceProp properties;
   if (cudaGetDeviceProperties(&properties, 0) != cudaSuccess) return 1;
   auto library = CublasLt::open();
   std::printf("%s%s\n", properties.name,
               library.ok() ? "" : (", " + library.status().to_string()).c_str());
-  constexpr size_t kM = 8192, kWidest = 28672;
   Bench b;
   cudaStreamCreate(&b.stream);
   b.weights = filled(kPool / 2, false);
-  b.x = filled(kM * 14336, true);
-  b.residual = filled(kM * 4096, true);
-  b.out = filled(kM * kWidest, true);
+  b.x = filled(size_t{kMostRows} * 14336, true);
+  b.residual = filled(size_t{kMostRows} * 4096, true);
+  b.out = filled(size_t{kMostRows} * 28672, true);
+  if (zero) cudaMemset(b.x, 0, size_t{kMostRows} * 14336 * 2);
   cudaMalloc(&b.workspace, CublasLt::kWorkspaceBytes);
   b.library = library.ok() ? library->get() : nullptr;
   cudaDeviceSynchronize();
-
-  if (mode != "layers") {
-    shapes(b, kModels[0], {320, 384, 512, 1024, 2048, 8192});
-    shapes(b, kModels[1], {512, 2048, 8192});
-  }
-  if (mode != "shapes") {
-    layers(b, kModels[0], {512, 2048, 8192}, 1.2);
-    layers(b, kModels[1], {512, 2048, 8192}, 0.5);
+  for (const Model& model : kModels) {
+    if (mode != "layers") shapes(b, model, ms, seconds);
+    if (mode != "shapes") layers(b, model, ms, seconds);
   }
   return 0;
 }

@@ -3,7 +3,8 @@
 // calls on different queries, caches and outputs, more than 200 MB together, so that nothing is in
 // L2 from the call before.
 //
-//   cuda_prefill [substring of the shapes to run]
+//   cuda_prefill [substring of the shapes to run ["planned": one plan for all calls]]
+#include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -15,7 +16,6 @@
 #include <vector>
 
 #include "backend/cuda/prefill_attention.h"
-#include "backend/cuda/prefill_tile.cuh"
 
 namespace {
 
@@ -62,10 +62,9 @@ struct Case {
   int q_heads, kv_heads, dim;
   int block_size = 32;
   int window = 0;
-  bool wgmma = true;
 };
 
-void run(const Case& s) {
+void run(const Case& s, bool planned) {
   const int blocks_a_row = (s.kv + s.block_size - 1) / s.block_size;
   const int num_blocks = blocks_a_row * s.num_rows;
   const int tokens = s.num_rows * s.query;
@@ -116,7 +115,10 @@ void run(const Case& s) {
   check(cudaStreamCreate(&stream));
   const auto call_all = [&] {
     for (int i = 0; i < copies; ++i) {
-      prefill::attend({stream}, layers[i], rows, calls[i], workspace, 0, s.wgmma);
+      if (i == 0 || !planned) {
+        plan_prefill_attention({stream}, layers[i], s.q_heads, rows, workspace);
+      }
+      planned_prefill_attention({stream}, layers[i], rows, calls[i], workspace);
     }
   };
   call_all();
@@ -170,7 +172,6 @@ constexpr Case kCases[] = {
     {"8B prompt", 1, 128, 128, 32, 8, 128},
     {"8B prompt", 1, 512, 512, 32, 8, 128},
     {"8B prompts", 64, 128, 128, 32, 8, 128},
-    {"8B prompt", 1, 16384, 16384, 32, 8, 128},
     {"8B late chunk", 1, 512, 8192, 32, 8, 128},
     {"8B late chunk", 1, 4096, 32768, 32, 8, 128},
     {"8B prompt page 16", 1, 7000, 7000, 32, 8, 128, 16},
@@ -181,16 +182,16 @@ constexpr Case kCases[] = {
     {"dim 64", 8, 1024, 1024, 32, 8, 64},
     {"dim 256", 1, 4096, 4096, 16, 8, 256},
     {"invariant decode", 128, 1, 1024, 32, 8, 128},
-    {"mma", 1, 7000, 7000, 32, 8, 128, 32, 0, false},
-    {"mma", 8, 1024, 1024, 32, 8, 128, 32, 0, false},
-    {"mma dim 80", 1, 4096, 4096, 32, 8, 80, 32, 0, false},
+    {"dim 80", 1, 4096, 4096, 32, 8, 80},
+    {"dim 96", 1, 4096, 4096, 32, 32, 96},
+    {"8B long prompt", 1, 16384, 16384, 32, 8, 128},
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
   for (const Case& shape : kCases) {
-    if (argc < 2 || std::strstr(shape.name, argv[1]) != nullptr) run(shape);
+    if (argc < 2 || std::strstr(shape.name, argv[1]) != nullptr) run(shape, argc > 2);
   }
   const DeviceError error = take_error();
   if (error.code != cudaSuccess) std::printf("%s: %s\n", error.op, cudaGetErrorString(error.code));

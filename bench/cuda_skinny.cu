@@ -1,6 +1,6 @@
-// Decode GEMMs (src/backend/cuda/skinny_linear.h) at the shapes of two models: each shape alone in a
-// row of launches, and all products of a decode step in one graph, as the engine runs them. Weights
-// are distinct for every layer, so they come from memory.
+// Decode GEMMs (src/backend/cuda/skinny_linear.h) at the shapes of two models: each shape alone in
+// a row of launches, and all products of a decode step in one graph, as the engine runs them.
+// Weights are distinct for every layer, so they come from memory.
 //   cuda_skinny [8b|0.6b]...
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
@@ -43,6 +43,7 @@ struct Product {
   int n, k;
   Activation activation;
   bool residual, out_is_float;
+  bool normed;  // its x can be normalised on the way in
 };
 
 struct Model {
@@ -61,18 +62,18 @@ struct Model {
 const Model kModels[] = {
     {"8b",
      32,
-     {{"qkv", 6144, 4096, Activation::kNone, false, false},
-      {"o", 4096, 4096, Activation::kNone, true, false},
-      {"gate_up", 28672, 4096, Activation::kSwiGlu, false, false},
-      {"down", 4096, 14336, Activation::kNone, true, false}},
-     {"head", 128256, 4096, Activation::kNone, false, true}},
+     {{"qkv", 6144, 4096, Activation::kNone, false, false, true},
+      {"o", 4096, 4096, Activation::kNone, true, false, false},
+      {"gate_up", 28672, 4096, Activation::kSwiGlu, false, false, true},
+      {"down", 4096, 14336, Activation::kNone, true, false, false}},
+     {"head", 128256, 4096, Activation::kNone, false, true, true}},
     {"0.6b",
      28,
-     {{"qkv", 4096, 1024, Activation::kNone, false, false},
-      {"o", 1024, 2048, Activation::kNone, true, false},
-      {"gate_up", 6144, 1024, Activation::kSwiGlu, false, false},
-      {"down", 1024, 3072, Activation::kNone, true, false}},
-     {"head", 151936, 1024, Activation::kNone, false, true}},
+     {{"qkv", 4096, 1024, Activation::kNone, false, false, true},
+      {"o", 1024, 2048, Activation::kNone, true, false, false},
+      {"gate_up", 6144, 1024, Activation::kSwiGlu, false, false, true},
+      {"down", 1024, 3072, Activation::kNone, true, false, false}},
+     {"head", 151936, 1024, Activation::kNone, false, true, true}},
 };
 
 class Bench {
@@ -84,6 +85,8 @@ class Bench {
       activations_[i] = allocate(int64_t{256} * 28672, 1, static_cast<uint32_t>(i + 2));
     }
     logits_ = allocate(int64_t{256} * 2 * model.head.n, 1, 9);
+    require(cudaMalloc(&gain_, size_t{4} * 4096));
+    require(cudaMemset(gain_, 0x3F, size_t{4} * 4096));  // 0.747
     const size_t bytes = octavo::cuda::skinny_linear_workspace_bytes();
     require(cudaMalloc(&workspace_, bytes));
     require(cudaMemset(workspace_, 0, bytes));
@@ -91,6 +94,7 @@ class Bench {
   }
   ~Bench() {
     for (void* p : memory_) cudaFree(p);
+    cudaFree(gain_);
     cudaFree(workspace_);
     cudaStreamDestroy(stream_);
   }
@@ -126,6 +130,8 @@ class Bench {
     });
   }
   const Model& model() const { return model_; }
+  // From now on x is normalised where a model does so.
+  void set_norm(bool on) { norm_ = on; }
 
  private:
   __nv_bfloat16* allocate(int64_t count, float scale, uint32_t seed) {
@@ -146,6 +152,7 @@ class Bench {
     c.activation = p.activation;
     c.out = p.out_is_float ? logits_ : activations_[to];
     c.out_is_float = p.out_is_float;
+    if (norm_ && p.normed) c.norm_weight = static_cast<const float*>(gain_);
     return c;
   }
   template <typename Record>
@@ -187,7 +194,9 @@ class Bench {
   __nv_bfloat16* weights_ = nullptr;
   __nv_bfloat16* activations_[5] = {};
   __nv_bfloat16* logits_ = nullptr;
+  void* gain_ = nullptr;
   void* workspace_ = nullptr;
+  bool norm_ = false;
 };
 
 // Microseconds per product, then the step; TB/s counts weights alone.
@@ -217,8 +226,12 @@ int main(int argc, char** argv) {
     if (!wanted) continue;
     Bench bench(model);
     print_head(model);
-    for (int m : {1, 8, 16, 32, 64, 128, 256}) {
+    for (int m : {1, 2, 8, 16, 32, 64, 128, 256}) {
       print_row(bench, "skinny_linear", octavo::cuda::skinny_linear, m);
+      if (m > 2) continue;
+      bench.set_norm(true);
+      print_row(bench, "  with norms", octavo::cuda::skinny_linear, m);
+      bench.set_norm(false);
     }
   }
 }

@@ -37,6 +37,9 @@ struct SchedulerOptions {
   bool offline = false;  // nobody waits for single tokens: the LLM class, benchmarks of throughput
   int long_prefill_token_threshold = 0;  // most prompt tokens of one request per step; 0: no limit
   bool enable_chunked_prefill = true;
+  // While sequences decode, prompts get no more of a step than it takes this long with; 0: no
+  // limit. Not offline, and not without chunked prefill.
+  double max_step_ms = 50;
   std::string policy = "fcfs";   // fcfs, priority
   bool async_scheduling = true;  // false: one step at a time, for tests
 };
@@ -45,7 +48,9 @@ struct DeviceOptions {
   std::string device = "auto";   // auto, cpu, cuda
   int threads = 0;               // CPU backend; 0: one per core this process may use
   bool enforce_eager = false;    // GPU: no CUDA graphs
+  bool profile = false;          // GPU: time every kernel, and report when the engine goes
   bool batch_invariant = false;  // GPU: a token does not depend on its batch, bit for bit; slower
+  double step_timeout_seconds = 300;  // a step that takes longer is a fault of the device; 0: never
 };
 
 struct EngineOptions {
@@ -55,6 +60,9 @@ struct EngineOptions {
   DeviceOptions device;
   int max_logprobs = 20;   // largest `logprobs` a request may ask for
   int output_threads = 1;  // threads that detokenise and hand outputs to sinks
+  // The model runs in a child process (this program, started again); when it dies it is replaced
+  // and the requests in flight go on. Only for programs that can be that child (engine_child.h).
+  bool engine_process = false;
 };
 
 }  // namespace octavo

@@ -74,6 +74,12 @@ void set_offline_defaults(EngineOptions& engine) {
   engine.scheduler.offline = true;
 }
 
+void declare_sampling(FlagSet& flags, BenchSampling& sampling) {
+  flags.number("temperature", &sampling.temperature, {0, 2}, "0: greedy");
+  flags.number("top-p", &sampling.top_p, {0.001, 1}, "");
+  flags.integer("logprobs", &sampling.logprobs, {-1, 20}, "alternatives of each token; -1: none");
+}
+
 void declare_server_under_test(FlagSet& flags, BenchServeOptions& o) {
   flags.group("Server under test");
   flags.text("base-url", &o.base_url, "URL",
@@ -178,7 +184,9 @@ FlagSet make_latency_flags(LatencyOptions& o) {
   flags.integer("output-len", &o.output_len, {1, 1 << 24}, "tokens of an answer");
   flags.integer("num-iters-warmup", &o.num_iters_warmup, {0}, "batches before the measurement");
   flags.integer("num-iters", &o.num_iters, {1}, "batches measured");
-  flags.number("temperature", &o.temperature, {0, 2}, "0: greedy");
+  flags.turn_on("profile", &o.engine.device.profile,
+                "on a GPU: a table of the time, bytes and operations of each kind of kernel");
+  declare_sampling(flags, o.sampling);
   flags.text("output-json", &o.output_json, "FILE", "");
   declare_engine_flags(flags, o.engine, o.source);
   return flags;
@@ -196,11 +204,13 @@ FlagSet make_throughput_flags(ThroughputOptions& o) {
                 "Hands many requests at once to an engine in this process and times them all.");
   flags.group("Benchmark");
   flags.integer("num-prompts", &o.random.num_prompts, {1, 1 << 24}, "");
+  flags.integer("num-warmups", &o.num_warmups, {0, 1 << 24},
+                "prompts of the same kind to run before, unmeasured");
   declare_dataset_name(flags, &o.dataset_name, &o.dataset_path);
   declare_random_lengths(flags, o.random, "");
   declare_random_lengths(flags, o.random, "random-");
   declare_range_ratio(flags, "random-range-ratio", o.random);
-  flags.number("temperature", &o.temperature, {0, 2}, "0: greedy");
+  declare_sampling(flags, o.sampling);
   flags.text("output-json", &o.output_json, "FILE", "");
   declare_engine_flags(flags, o.engine, o.source);
   return flags;

@@ -13,6 +13,13 @@
 
 namespace octavo::cli {
 
+// How the offline benchmarks draw tokens.
+struct BenchSampling {
+  double temperature = 1;  // 0: greedy
+  double top_p = 1;
+  int logprobs = -1;  // of each token, with that many alternatives; -1: none
+};
+
 // One batch of equal requests, again and again. Prefix caching is off unless asked for.
 struct LatencyOptions {
   EngineOptions engine;
@@ -22,7 +29,7 @@ struct LatencyOptions {
   int output_len = 128;
   int num_iters_warmup = 10;
   int num_iters = 30;
-  double temperature = 1;
+  BenchSampling sampling;
   std::string output_json;
 };
 FlagSet make_latency_flags(LatencyOptions& options);
@@ -35,7 +42,8 @@ struct ThroughputOptions {
   std::string dataset_name = "random";
   std::string dataset_path;
   bench::RandomDataset random;
-  double temperature = 1;
+  int num_warmups = 0;
+  BenchSampling sampling;
   std::string output_json;
 };
 FlagSet make_throughput_flags(ThroughputOptions& options);

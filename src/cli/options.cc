@@ -81,6 +81,8 @@ void declare_scheduler_flags(FlagSet& flags, EngineOptions& engine) {
               "sequences in one step; 0: 128, on a GPU 1024");
   flags.count("long-prefill-token-threshold", &scheduler.long_prefill_token_threshold, {0},
               "most prompt tokens of one request in a step; 0: no limit");
+  flags.number("max-step-ms", &scheduler.max_step_ms, {0},
+               "time of a step that answers may wait for while prompts are computed; 0: any");
   flags.toggle("enable-chunked-prefill", &scheduler.enable_chunked_prefill,
                "split long prompts over several steps");
   flags.choice("scheduling-policy", &scheduler.policy, {{"fcfs", "fcfs"}, {"priority", "priority"}},
@@ -97,12 +99,16 @@ void declare_device_flags(FlagSet& flags, EngineOptions& engine, ModelSource& so
                {{"auto", "auto"}, {"cpu", "cpu"}, {"cuda", "cuda"}}, "where the model runs");
   flags.integer("threads", &engine.device.threads, {0, 4096},
                 "threads of the CPU backend; 0: one a core");
+  flags.number("step-timeout", &engine.device.step_timeout_seconds, {0},
+               "seconds after which a step counts as hung, and the device as lost; 0: never");
   flags.toggle("enforce-eager", &engine.device.enforce_eager,
                "GPU: launch every kernel, no graphs");
   flags.toggle("batch-invariant", &engine.device.batch_invariant,
                "GPU: a token does not depend on its batch, bit for bit; slower");
   flags.integer("output-threads", &engine.output_threads, {1, 256},
                 "threads that turn tokens into text");
+  flags.toggle("engine-process", &engine.engine_process,
+               "run the model in a child process, and replace it when it dies");
   flags.choice("log-level", &source.log_level,
                {{"debug", "debug"},
                 {"info", "info"},

@@ -112,8 +112,10 @@ TEST(Vllm, FlagsThatChangeNothingAreTakenWithANotice) {
              "--no-enable-lora", "--limit-mm-per-prompt.image", "2"});
   ASSERT_TRUE(p.status.ok()) << p.status.message();
   EXPECT_EQ(p.options.engine.model.model, "m");
-  ASSERT_EQ(p.notices.size(), 10u);
+  ASSERT_EQ(p.notices.size(), 8u);
   EXPECT_EQ(p.notices[0], "-tp 1 changes nothing in octavo");
+  EXPECT_TRUE(p.options.engine.device.enforce_eager);
+  EXPECT_EQ(p.options.engine.cache.gpu_memory_utilization, 0.9);
 }
 
 TEST(Vllm, OptimisationLevelDoesNotSwallowTheModel) {

@@ -62,9 +62,12 @@ struct StepMasks {
 
 struct StepResult {
   StepId step;
-  Status status;                      // failed: the whole step, no samples
+  // Failed: the whole step, no samples. kUnavailable: no later step can succeed either.
+  Status status;
   std::vector<SampledToken> samples;  // one per plan sample
   std::vector<SampledToken> prompt_logprobs;
+
+  bool device_lost() const { return status.code() == StatusCode::kUnavailable; }
 };
 
 }  // namespace octavo

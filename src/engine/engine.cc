@@ -1,20 +1,29 @@
 #include "engine/engine.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/log.h"
 
 namespace octavo {
 
 Engine::Engine(const SchedulerConfig& config, std::unique_ptr<KvManager> cache,
-               std::unique_ptr<Executor> executor, EventHandler on_events)
+               std::unique_ptr<Executor> executor, Listener listener, double step_timeout_seconds)
     : cache_(std::move(cache)),
       scheduler_(config, *cache_),
       executor_(std::move(executor)),
-      on_events_(std::move(on_events)) {
+      listener_(std::move(listener)) {
+  if (step_timeout_seconds > 0) {
+    watchdog_ = std::make_unique<StepWatchdog>(step_timeout_seconds, [this](std::string hang) {
+      report_fault(unavailable(std::move(hang)));
+    });
+  }
   publish_stats();
   stats_.engine_cpu_seconds = 0;  // not this thread's
   thread_ = std::thread([this] { run(); });
@@ -52,7 +61,27 @@ void Engine::stop() {
     stopping_ = true;
   }
   inbox_ready_.notify_one();
-  if (thread_.joinable()) thread_.join();
+  if (thread_.joinable()) join();
+}
+
+// A device that never answers would keep the engine thread, and with it this process, for ever.
+void Engine::join() {
+  constexpr auto kPatience = std::chrono::seconds(3);
+  {
+    std::unique_lock lock(mutex_);
+    while (!end_reached_.wait_for(lock, kPatience, [this] { return ended_; })) {
+      if (!watchdog_ || !watchdog_->fired()) continue;
+      log_error("engine", "the device does not answer: ending without clearing up");
+      _exit(1);
+    }
+  }
+  thread_.join();
+}
+
+void Engine::report_fault(const Status& fault) {
+  if (faulted_.exchange(true)) return;
+  log_error("engine", fault.message());
+  if (listener_.on_fault) listener_.on_fault(fault);
 }
 
 EngineStats Engine::stats() const {
@@ -63,6 +92,9 @@ EngineStats Engine::stats() const {
 void Engine::run() {
   while (take_commands()) step();
   while (!in_flight_.empty()) read_oldest();
+  std::lock_guard lock(mutex_);
+  ended_ = true;
+  end_reached_.notify_all();
 }
 
 // Runs what the inbox holds, parking while there is nothing else to do. False: stop.
@@ -86,7 +118,7 @@ void Engine::step() {
   if (submitted) {
     ++steps_;
     executor_->submit(plan);
-    in_flight_.push_back(plan);
+    in_flight_.push_back({plan, steady_seconds()});
   }
   // Steps before the newest are read until another may be submitted; then the newest may draw its
   // masked rows.
@@ -96,11 +128,11 @@ void Engine::step() {
   if (!in_flight_.empty() && (!submitted || in_flight_.size() >= depth)) read_oldest();
 
   for (SequenceEvent& event : scheduler_.take_events()) events_.push_back(std::move(event));
+  publish_stats();  // first: who reads an event may ask for what it counts in
   if (!events_.empty()) {
-    on_events_(std::move(events_));
+    listener_.on_events(std::move(events_));
     events_.clear();
   }
-  publish_stats();
   if (!submitted && in_flight_.empty() && scheduler_.has_unfinished()) {
     // Everything waits for room that only a cancel or a new event can make.
     std::unique_lock lock(mutex_);
@@ -110,10 +142,30 @@ void Engine::step() {
 }
 
 void Engine::read_oldest() {
-  StepResult result = executor_->wait();
-  CHECK(result.step == in_flight_.front()->step);
+  const Step step = std::move(in_flight_.front());
+  const std::shared_ptr<const BatchPlan>& plan = step.plan;
   in_flight_.pop_front();
+  if (watchdog_) watchdog_->begin(plan);
+  StepResult result = executor_->wait();
+  if (watchdog_) watchdog_->end();
+  CHECK(result.step == plan->step);
+  // The device began with it when it came, or was through with the one before.
+  const double began = std::max(step.submitted, std::exchange(completed_, steady_seconds()));
+  if (result.status.ok()) {
+    scheduler_.observe(*plan, completed_ - began);
+  } else {
+    result.status = result.status.with_context(describe_step(*plan));
+    if (result.device_lost()) {
+      report_fault(result.status);
+    } else {
+      log_warning("engine", result.status.message());
+    }
+  }
   std::vector<SequenceEvent> events = scheduler_.commit(result);
+  if (events_.empty()) {
+    events_ = std::move(events);
+    return;
+  }
   events_.insert(events_.end(), std::make_move_iterator(events.begin()),
                  std::make_move_iterator(events.end()));
 }

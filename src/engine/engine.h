@@ -5,10 +5,15 @@
 //   inbox.drain -> plan n+1 = scheduler.schedule -> executor.submit(n+1) -> executor.wait(n)
 //   -> scheduler.commit(n) -> executor.sample(n+1, masks) -> events(n)
 //
+// A failed step ends the requests in it and nothing else, unless the device is lost with it. A step
+// that does not end at all is noticed by a watchdog. Both are told once, through on_fault; what
+// follows is the listener's.
+//
 // The forward pass of n+1 runs while the host reads n; only rows with a host mask wait for
 // commit(n). How many steps are in flight is the executor's word.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -18,31 +23,28 @@
 #include <vector>
 
 #include "cache/kv_manager.h"
+#include "engine/engine_core.h"
 #include "engine/executor/executor.h"
 #include "engine/scheduler.h"
-#include "octavo/engine_client.h"
+#include "engine/step_watchdog.h"
 
 namespace octavo {
 
-class Engine {
+class Engine final : public EngineCore {
  public:
-  // Receives the events of one committed step, in order. Engine thread.
-  using EventHandler = std::function<void(std::vector<SequenceEvent>)>;
-
+  // The listener is called on the engine thread; on_fault also on the watchdog's. A step that takes
+  // longer than `step_timeout_seconds` is a fault; 0: it may take for ever.
   Engine(const SchedulerConfig& config, std::unique_ptr<KvManager> cache,
-         std::unique_ptr<Executor> executor, EventHandler on_events);
-  ~Engine();  // stops; sequences still running end without an event
+         std::unique_ptr<Executor> executor, Listener listener, double step_timeout_seconds = 0);
+  ~Engine() override;
 
-  // Any thread; they take effect before the next step is planned.
-  void add(std::shared_ptr<const Request> request);
-  void cancel(RequestKey request);
-  void finish(RequestKey request, int index);  // a stop string was found
-  void reset_prefix_cache();
-
-  // Ends the loop after the steps in flight, and joins. Idempotent; not from the engine thread.
-  void stop();
-  // Counters as of the last step; running and waiting include the inbox.
-  EngineStats stats() const;
+  void add(std::shared_ptr<const Request> request) override;
+  void cancel(RequestKey request) override;
+  void finish(RequestKey request, int index) override;
+  void reset_prefix_cache() override;
+  bool takes_maskers() const override { return true; }
+  void stop() override;
+  EngineStats stats() const override;
 
  private:
   void run();
@@ -51,20 +53,31 @@ class Engine {
   void read_oldest();
   void publish_stats();
   void post(std::function<void()> command);
+  void report_fault(const Status& fault);
+  void join();
 
   std::unique_ptr<KvManager> cache_;
   Scheduler scheduler_;
   std::unique_ptr<Executor> executor_;
-  EventHandler on_events_;
+  Listener listener_;
+  std::atomic<bool> faulted_{false};
+  std::unique_ptr<StepWatchdog> watchdog_;  // null: none asked for
   int64_t steps_ = 0;
-  std::deque<std::shared_ptr<const BatchPlan>> in_flight_;
+  struct Step {
+    std::shared_ptr<const BatchPlan> plan;
+    double submitted = 0;  // steady seconds
+  };
+  std::deque<Step> in_flight_;
+  double completed_ = 0;               // when the last step was, steady seconds
   std::vector<SequenceEvent> events_;  // committed, not yet handed on
 
   mutable std::mutex mutex_;
   std::condition_variable inbox_ready_;
   std::vector<std::function<void()>> inbox_;  // guarded by mutex_
   bool stopping_ = false;                     // guarded by mutex_
-  EngineStats stats_;                         // guarded by mutex_
+  bool ended_ = false;                        // guarded by mutex_: run() has returned
+  std::condition_variable end_reached_;
+  EngineStats stats_;  // guarded by mutex_
   std::thread thread_;
 };
 

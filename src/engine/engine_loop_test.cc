@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "engine/engine.h"
 #include "engine/executor/worker_executor.h"
+#include "engine/testing_fake_runner.h"
 
 namespace octavo {
 namespace {
@@ -21,52 +22,11 @@ constexpr int kVocab = 64;
 constexpr double kDeviceSeconds = 2e-3;
 constexpr double kHostSeconds = 1e-3;
 
-// Draws the lowest token that the mask allows, or 7 without a mask.
-class FakeRunner : public StepRunner {
- public:
-  explicit FakeRunner(double seconds = 0) : seconds_(seconds) {}
-  void forward(const BatchPlan& plan) override {
-    forwards_started.fetch_add(1);
-    if (seconds_ > 0) std::this_thread::sleep_for(std::chrono::duration<double>(seconds_));
-  }
-  void finish(const BatchPlan& plan, const StepMasks& masks) override {
-    StepResult result;
-    result.step = plan.step;
-    if (plan.step.value == fail_step) result.status = internal_error("the fake device failed");
-    size_t next_mask = 0;
-    for (const PlanSample& sample : plan.samples) {
-      SampledToken token;
-      token.token = 7;
-      if (sample.needs_mask) {
-        const std::vector<uint32_t>& mask = masks.masks[next_mask++];
-        token.token = 0;
-        while (!(mask[token.token / 32] >> (token.token % 32) & 1)) ++token.token;
-      }
-      result.samples.push_back(token);
-    }
-    result.prompt_logprobs.resize(plan.prompt_logprobs.size());
-    std::lock_guard lock(mutex_);
-    finished_.push_back(std::move(result));
-  }
-  StepResult collect() override {
-    std::lock_guard lock(mutex_);
-    StepResult result = std::move(finished_.front());
-    finished_.pop_front();
-    return result;
-  }
-  static inline std::atomic<int> forwards_started{0};
-  int64_t fail_step = -1;
-
- private:
-  double seconds_;
-  std::mutex mutex_;
-  std::deque<StepResult> finished_;  // guarded by mutex_
-};
-
-std::shared_ptr<Request> request_of(int64_t key, int max_tokens) {
+std::shared_ptr<Request> request_of(int64_t key, int max_tokens, int prompt = 3) {
   auto request = std::make_shared<Request>();
   request->key = RequestKey(key);
-  request->prompt = std::make_shared<const std::vector<TokenId>>(std::vector<TokenId>{1, 2, 3});
+  request->prompt = std::make_shared<const std::vector<TokenId>>(
+      std::vector<TokenId>(static_cast<size_t>(prompt), static_cast<TokenId>(key % kVocab)));
   auto params = std::make_shared<SamplingParams>();
   params->max_tokens = max_tokens;
   request->params = params;
@@ -77,16 +37,22 @@ std::shared_ptr<Request> request_of(int64_t key, int max_tokens) {
 // Runs requests on an engine and keeps every event.
 class Harness {
  public:
-  Harness(std::unique_ptr<FakeRunner> runner, int depth, double host_seconds = 0)
+  Harness(std::unique_ptr<FakeRunner> runner, int depth, double host_seconds = 0,
+          double step_timeout = 0, double max_step_seconds = 0)
       : host_seconds_(host_seconds) {
     SchedulerConfig config;
     config.max_num_seqs = 8;
     config.max_model_len = 1024;
     config.vocab_size = kVocab;
+    config.max_step_seconds = max_step_seconds;
     engine_ = std::make_unique<Engine>(
         config, std::make_unique<KvManager>(std::vector<CacheGroupSpec>{{512, 0}}, 16, true),
         std::make_unique<WorkerExecutor>(std::move(runner), depth),
-        [this](std::vector<SequenceEvent> events) { take(std::move(events)); });
+        EngineCore::Listener{
+            .on_events = [this](std::vector<SequenceEvent> events) { take(std::move(events)); },
+            .on_fault = [this](const Status& fault) { take(fault); },
+        },
+        step_timeout);
   }
   Engine& engine() { return *engine_; }
   std::vector<SequenceEvent> wait_for_ends(int ends) {
@@ -94,8 +60,24 @@ class Harness {
     changed_.wait_for(lock, std::chrono::seconds(20), [&] { return ends_ >= ends; });
     return events_;
   }
+  // The fault, or ok if none comes within 20 s.
+  Status wait_for_fault() {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, std::chrono::seconds(20), [&] { return !fault_.ok(); });
+    return fault_;
+  }
+  Status fault() {
+    std::lock_guard lock(mutex_);
+    return fault_;
+  }
 
  private:
+  void take(const Status& fault) {
+    std::lock_guard lock(mutex_);
+    EXPECT_TRUE(fault_.ok()) << "a fault is told once";
+    fault_ = fault;
+    changed_.notify_all();
+  }
   void take(std::vector<SequenceEvent> events) {
     const double until = steady_seconds() + host_seconds_;
     while (host_seconds_ > 0 && steady_seconds() < until) {
@@ -111,6 +93,7 @@ class Harness {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<SequenceEvent> events_;
+  Status fault_;
   int ends_ = 0;
   std::unique_ptr<Engine> engine_;
 };
@@ -176,11 +159,66 @@ TEST_P(EngineDepth, AFailedStepEndsItsRequestsAndTheEngineGoesOn) {
   harness.engine().add(request_of(1, 20));
   auto events = harness.wait_for_ends(1);
   EXPECT_EQ(events.back().finish, FinishReason::kError);
-  EXPECT_NE(events.back().error.find("the fake device failed"), std::string::npos);
+  EXPECT_EQ(events.back().error, "step 3 (1 row, 1 token): op: the fake device failed");
+  EXPECT_TRUE(harness.fault().ok()) << "the device still works";
   harness.engine().add(request_of(2, 5));
   events = harness.wait_for_ends(2);
   EXPECT_EQ(events.back().request, RequestKey(2));
   EXPECT_EQ(events.back().finish, FinishReason::kLength);
+}
+
+TEST_P(EngineDepth, ALostDeviceIsAFaultThatNamesTheStep) {
+  auto runner = std::make_unique<FakeRunner>();
+  runner->fail_step = 3;
+  runner->device_is_lost = true;
+  Harness harness(std::move(runner), GetParam());
+  harness.engine().add(request_of(1, 20));
+  const Status fault = harness.wait_for_fault();
+  EXPECT_EQ(fault.code(), StatusCode::kUnavailable);
+  EXPECT_EQ(fault.message(), "step 3 (1 row, 1 token): op: the fake device is lost");
+  harness.engine().add(request_of(2, 20));
+  EXPECT_EQ(harness.wait_for_ends(2).back().finish, FinishReason::kError) << "one that came late";
+}
+
+TEST_P(EngineDepth, AStepThatNeverEndsIsAFaultThatNamesItAndItsSize) {
+  auto runner = std::make_unique<FakeRunner>();
+  runner->hang_step = 2;
+  FakeRunner& device = *runner;
+  Harness harness(std::move(runner), GetParam(), 0, /*step_timeout=*/0.05);
+  harness.engine().add(request_of(1, 4));
+  const Status fault = harness.wait_for_fault();
+  EXPECT_EQ(fault.message(),
+            "step 2 (1 row, 1 token) has not ended within 0.05 s (--step-timeout)");
+  device.release();
+  harness.wait_for_ends(1);
+}
+
+TEST_P(EngineDepth, ManyStepsWithinTheirTimeAreNoFault) {
+  Harness harness(std::make_unique<FakeRunner>(1e-3), GetParam(), 0, /*step_timeout=*/0.1);
+  for (int round = 0; round < 3; ++round) {
+    harness.engine().add(request_of(round, 150));
+    ASSERT_EQ(harness.wait_for_ends(round + 1).back().finish, FinishReason::kLength);
+    std::this_thread::sleep_for(std::chrono::milliseconds(120));  // idle is not a hang
+  }
+  EXPECT_TRUE(harness.fault().ok());
+}
+
+TEST_P(EngineDepth, TheEngineMeasuresItsStepsAndKeepsThemShortWhileSomebodyDecodes) {
+  // A tenth of a second for a thousand tokens: three prompts of 900 beside an answer.
+  auto runner = std::make_unique<FakeRunner>(1e-3);
+  runner->seconds_per_token = 1e-4;
+  Harness harness(std::move(runner), GetParam(), 0, 0, /*max_step_seconds=*/10e-3);
+  harness.engine().add(request_of(0, 30));
+  harness.wait_for_ends(1);  // it knows by now what a step takes
+  const double begin = steady_seconds();
+  const int64_t before = harness.engine().stats().steps;
+  harness.engine().add(request_of(1, 100));
+  for (int i = 2; i < 5; ++i) harness.engine().add(request_of(i, 1, 900));
+  harness.wait_for_ends(5);
+  const double mean =
+      (steady_seconds() - begin) / static_cast<double>(harness.engine().stats().steps - before);
+  EXPECT_LE(mean, 12e-3) << "2,700 tokens at once take 270 ms";
+  EXPECT_GE(harness.engine().stats().steps - before, 50);
 }
 
 TEST_P(EngineDepth, CancelFreesEverythingAndIdleCostsNoTime) {

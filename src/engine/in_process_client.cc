@@ -50,9 +50,7 @@ StatusOr<std::vector<std::vector<TokenId>>> tokenize_bad_words(
 }  // namespace
 
 InProcessClient::InProcessClient(ModelInfo model, const EngineOptions& options,
-                                 std::unique_ptr<text::TextModel> text,
-                                 const SchedulerConfig& scheduler, std::unique_ptr<KvManager> cache,
-                                 std::unique_ptr<Executor> executor)
+                                 std::unique_ptr<text::TextModel> text, const MakeCore& make_core)
     : model_(std::move(model)), options_(options), text_(std::move(text)), metrics_(model_) {
   outputs_ = std::make_unique<OutputProcessor>(
       text_->tokenizer(), metrics_, options_.output_threads,
@@ -61,9 +59,10 @@ InProcessClient::InProcessClient(ModelInfo model, const EngineOptions& options,
           .cancel = [this](RequestKey key) { engine_->cancel(key); },
           .ended = [this](RequestKey key) { forget(key); },
       });
-  engine_ = std::make_unique<Engine>(
-      scheduler, std::move(cache), std::move(executor),
-      [this](std::vector<SequenceEvent> events) { outputs_->push(std::move(events)); });
+  engine_ = make_core({
+      .on_events = [this](std::vector<SequenceEvent> events) { outputs_->push(std::move(events)); },
+      .on_fault = [this](const Status& fault) { fail(fault); },
+  });
 }
 
 InProcessClient::~InProcessClient() {
@@ -123,11 +122,13 @@ StatusOr<std::shared_ptr<Request>> InProcessClient::prepare(GenerateRequest requ
 StatusOr<std::string> InProcessClient::submit_masked(GenerateRequest request,
                                                      std::shared_ptr<StreamSink> sink,
                                                      MakeMasker make_masker) {
+  if (make_masker && !engine_->takes_maskers())
+    return unimplemented("constrained answers are not supported with --engine-process");
   ASSIGN_OR_RETURN(std::shared_ptr<Request> made, prepare(std::move(request)));
   made->make_masker = std::move(make_masker);
   {
     std::lock_guard lock(mutex_);
-    if (draining_) return unavailable("the server is shutting down");
+    RETURN_IF_ERROR(refusal());
     live_.emplace(made->key, made->id);
     keys_of_.emplace(made->id, made->key);
   }
@@ -165,11 +166,31 @@ void InProcessClient::forget(RequestKey key) {
   if (live_.empty()) idle_.notify_all();
 }
 
-Status InProcessClient::health() const {
-  std::lock_guard lock(mutex_);
+// The core can do no more: every request ends with the reason, and none is taken.
+void InProcessClient::fail(const Status& fault) {
+  const Status reason = fault.with_context("the engine has failed");
+  std::vector<RequestKey> lost;
+  {
+    std::lock_guard lock(mutex_);
+    fault_ = reason;
+    for (const auto& entry : live_) lost.push_back(entry.first);
+  }
+  for (RequestKey key : lost) {
+    outputs_->end(key, FinishReason::kError, reason);
+    engine_->cancel(key);
+  }
+}
+
+// Why no request is taken, under mutex_; ok: they are.
+Status InProcessClient::refusal() const {
   if (stopped_) return unavailable("the engine has stopped");
   if (draining_) return unavailable("the server is shutting down");
-  return ok_status();
+  return fault_;
+}
+
+Status InProcessClient::health() const {
+  std::lock_guard lock(mutex_);
+  return refusal();
 }
 
 std::string InProcessClient::metrics_text() const {

@@ -1,5 +1,6 @@
-// InProcessClient: the EngineClient of an engine in this process. It checks and tokenises what a
-// request brings, gives it a key, and joins Engine, OutputProcessor and metrics. Any thread.
+// InProcessClient: the EngineClient whose front half lives in this process. It checks and tokenises
+// what a request brings, gives it a key, and joins OutputProcessor and metrics with an EngineCore:
+// an Engine of this process, or the ChildEngine that stands for one in another. Any thread.
 #pragma once
 
 #include <atomic>
@@ -9,7 +10,7 @@
 #include <string>
 #include <unordered_map>
 
-#include "engine/engine.h"
+#include "engine/engine_core.h"
 #include "engine/engine_metrics.h"
 #include "engine/output_processor.h"
 #include "octavo/engine_client.h"
@@ -19,9 +20,10 @@ namespace octavo {
 
 class InProcessClient : public EngineClient {
  public:
+  // Makes the core that talks to the listener given.
+  using MakeCore = std::function<std::unique_ptr<EngineCore>(EngineCore::Listener)>;
   InProcessClient(ModelInfo model, const EngineOptions& options,
-                  std::unique_ptr<text::TextModel> text, const SchedulerConfig& scheduler,
-                  std::unique_ptr<KvManager> cache, std::unique_ptr<Executor> executor);
+                  std::unique_ptr<text::TextModel> text, const MakeCore& make_core);
   ~InProcessClient() override;
 
   StatusOr<std::string> submit(GenerateRequest request, std::shared_ptr<StreamSink> sink) override {
@@ -37,7 +39,8 @@ class InProcessClient : public EngineClient {
   void shutdown(double timeout_seconds) override;
 
   using MakeMasker = std::function<std::unique_ptr<TokenMasker>()>;
-  // submit() for a request whose every sequence is constrained by a masker of its own.
+  // submit() for a request whose every sequence is constrained by a masker of its own. Errors:
+  // also kUnimplemented, if the core takes none.
   StatusOr<std::string> submit_masked(GenerateRequest request, std::shared_ptr<StreamSink> sink,
                                       MakeMasker make_masker);
 
@@ -45,6 +48,8 @@ class InProcessClient : public EngineClient {
   StatusOr<std::shared_ptr<Request>> prepare(GenerateRequest request);
   Status check_length(const GenerateRequest& request, int& max_tokens) const;
   void forget(RequestKey key);
+  void fail(const Status& fault);
+  Status refusal() const;
 
   const ModelInfo model_;
   const EngineOptions options_;
@@ -57,10 +62,11 @@ class InProcessClient : public EngineClient {
   std::unordered_multimap<std::string, RequestKey> keys_of_;  // guarded by mutex_
   bool draining_ = false;                                     // guarded by mutex_
   bool stopped_ = false;                                      // guarded by mutex_
+  Status fault_;                                              // guarded by mutex_: of the core
   std::atomic<int64_t> next_key_{0};
 
   std::unique_ptr<OutputProcessor> outputs_;  // must outlive engine_, which pushes into it
-  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<EngineCore> engine_;
 };
 
 }  // namespace octavo

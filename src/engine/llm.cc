@@ -71,7 +71,9 @@ class CollectingSink : public StreamSink {
 }  // namespace
 
 StatusOr<std::unique_ptr<LLM>> LLM::create(const EngineOptions& options) {
-  ASSIGN_OR_RETURN(std::unique_ptr<EngineClient> engine, make_engine(options));
+  EngineOptions offline = options;
+  offline.scheduler.offline = true;
+  ASSIGN_OR_RETURN(std::unique_ptr<EngineClient> engine, make_engine(offline));
   return std::make_unique<LLM>(std::move(engine));
 }
 

@@ -1,4 +1,5 @@
-// make_engine: from options to a running engine. The one file of this room that names a backend.
+// make_engine_parts: from options to a loaded model and what runs it. The one file of this room
+// that names a backend.
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -8,11 +9,10 @@
 #include "backend/cuda/cuda_backend.h"
 #include "base/clock.h"
 #include "base/status_macros.h"
+#include "engine/engine_parts.h"
 #include "engine/executor/worker_executor.h"
-#include "engine/in_process_client.h"
 #include "engine/memory_plan.h"
 #include "engine/model_runner.h"
-#include "octavo/engine_client.h"
 #include "weights/loader.h"
 
 namespace octavo {
@@ -89,6 +89,8 @@ Status check_options(const EngineOptions& o) {
     return invalid_argument("--scheduling-policy must be fcfs or priority, not '" +
                             o.scheduler.policy + "'");
   }
+  if (o.device.step_timeout_seconds < 0)
+    return invalid_argument("--step-timeout must be at least 0");
   if (o.model.max_model_len && *o.model.max_model_len < 1)
     return invalid_argument("--max-model-len must be at least 1");
   return ok_status();
@@ -125,8 +127,8 @@ Status check_cuda_model(const ModelConfig& c, DType dtype) {
   return ok_status();
 }
 
-StatusOr<std::unique_ptr<text::TextModel>> load_text(const EngineOptions& options,
-                                                     const fs::path& directory, int vocab_size) {
+StatusOr<std::unique_ptr<text::TextModel>> load_text_of(const EngineOptions& options,
+                                                        const fs::path& directory, int vocab_size) {
   const fs::path path =
       options.model.tokenizer.empty() ? directory : fs::path(options.model.tokenizer);
   std::error_code ignored;
@@ -160,7 +162,7 @@ struct Loaded {
   LoadReport report;
 };
 
-StatusOr<Loaded> load(const EngineOptions& options, bool on_cuda) {
+StatusOr<Loaded> load(const EngineOptions& options, bool on_cuda, bool with_text) {
   Loaded l;
   const fs::path directory = options.model.model;
   std::error_code ignored;
@@ -172,17 +174,25 @@ StatusOr<Loaded> load(const EngineOptions& options, bool on_cuda) {
   l.on_cuda = on_cuda;
   if (on_cuda) {
     RETURN_IF_ERROR(check_cuda_model(l.config, l.dtype));
+    std::function<void(const std::string&)> profile;
+    if (options.device.profile) {
+      profile = [](const std::string& tables) { std::fputs(tables.c_str(), stdout); };
+    }
     ASSIGN_OR_RETURN(
         l.backend, cuda::make_cuda_backend({.max_tokens = options.scheduler.max_num_batched_tokens,
                                             .max_rows = options.scheduler.max_num_seqs,
                                             .graphs = !options.device.enforce_eager,
-                                            .batch_invariant = options.device.batch_invariant}));
+                                            .batch_invariant = options.device.batch_invariant,
+                                            .profile_report = profile}));
   } else {
     ASSIGN_OR_RETURN(l.backend, cpu::make_cpu_backend({.threads = options.device.threads}));
   }
 
   StatusOr<std::unique_ptr<text::TextModel>> text = internal_error("not read");
-  std::thread reader([&] { text = load_text(options, directory, l.config.vocab_size); });
+  std::thread reader([&] {
+    text = with_text ? load_text_of(options, directory, l.config.vocab_size)
+                     : StatusOr<std::unique_ptr<text::TextModel>>(nullptr);
+  });
   const int threads = options.device.threads > 0
                           ? options.device.threads
                           : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
@@ -282,15 +292,21 @@ ModelInfo describe(const EngineOptions& options, const Loaded& l, const MemoryPl
 
 }  // namespace
 
-StatusOr<std::unique_ptr<EngineClient>> make_engine(
-    const EngineOptions& asked, std::function<void(const std::string&)> progress) {
+StatusOr<std::unique_ptr<text::TextModel>> load_text(const EngineOptions& options) {
+  ASSIGN_OR_RETURN(const ModelConfig config,
+                   read_model_config(options.model.model, options.model.generation_config));
+  return load_text_of(options, options.model.model, config.vocab_size);
+}
+
+StatusOr<EngineParts> make_engine_parts(const EngineOptions& asked, bool with_text,
+                                        const std::function<void(const std::string&)>& progress) {
   const auto say = [&](const std::string& line) {
     if (progress) progress(line);
   };
   const bool on_cuda = wants_cuda(asked);
   const EngineOptions options = with_device_defaults(asked, on_cuda);
   RETURN_IF_ERROR(check_options(options));
-  ASSIGN_OR_RETURN(Loaded l, load(options, on_cuda));
+  ASSIGN_OR_RETURN(Loaded l, load(options, on_cuda, with_text));
   const int64_t weight_bytes = l.report.num_parameters * static_cast<int64_t>(size_of(l.dtype));
   say(l.config.architecture + ", " + std::to_string(l.report.num_parameters / 1'000'000) +
       " M parameters as " + std::string(to_string(l.dtype)) + " on " + l.backend->name() +
@@ -309,9 +325,10 @@ StatusOr<std::unique_ptr<EngineClient>> make_engine(
   std::vector<CacheGroupSpec> cache_groups;
   cache_groups.reserve(groups.size());
   for (const KvCacheSpec& group : groups) cache_groups.push_back({group.num_blocks, group.window});
-  auto cache = std::make_unique<KvManager>(std::move(cache_groups), options.cache.block_size,
-                                           options.cache.enable_prefix_caching);
-  SchedulerConfig scheduler;
+  EngineParts parts;
+  parts.cache = std::make_unique<KvManager>(std::move(cache_groups), options.cache.block_size,
+                                            options.cache.enable_prefix_caching);
+  SchedulerConfig& scheduler = parts.scheduler;
   scheduler.max_num_batched_tokens = options.scheduler.max_num_batched_tokens;
   scheduler.max_num_seqs = options.scheduler.max_num_seqs;
   scheduler.max_model_len = plan.max_model_len;
@@ -320,8 +337,9 @@ StatusOr<std::unique_ptr<EngineClient>> make_engine(
   scheduler.policy = options.scheduler.policy == "priority" ? SchedulingPolicy::kPriority
                                                             : SchedulingPolicy::kFcfs;
   scheduler.vocab_size = l.config.vocab_size;
+  if (!options.scheduler.offline) scheduler.max_step_seconds = options.scheduler.max_step_ms / 1000;
 
-  ModelInfo info = describe(options, l, plan, weight_bytes);
+  parts.model = describe(options, l, plan, weight_bytes);
   const SamplerSpec sampler{options.scheduler.max_num_seqs, l.config.vocab_size,
                             plan.max_model_len};
   const DType activation = l.backend->activation_dtype(l.dtype);
@@ -333,11 +351,11 @@ StatusOr<std::unique_ptr<EngineClient>> make_engine(
     return resource_exhausted("no memory for a KV cache of " + gib(plan.kv_bytes) +
                               ": set a smaller --kv-cache-memory-bytes");
   }
-  auto executor = std::make_unique<WorkerExecutor>(
+  parts.executor = std::make_unique<WorkerExecutor>(
       std::move(runner), options.scheduler.async_scheduling ? kStepsInFlight : 1);
-  return std::unique_ptr<EngineClient>(
-      std::make_unique<InProcessClient>(std::move(info), options, std::move(l.text), scheduler,
-                                        std::move(cache), std::move(executor)));
+  parts.text = std::move(l.text);
+  parts.step_timeout_seconds = options.device.step_timeout_seconds;
+  return parts;
 }
 
 }  // namespace octavo

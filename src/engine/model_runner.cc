@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "engine/shared_prefixes.h"
 
 namespace octavo {
 namespace {
@@ -49,6 +50,8 @@ void ModelRunner::build_rows(const BatchPlan& plan, int rows, int tokens) {
     kv_len.push_back(end);
     shared.max_query_len = std::max(shared.max_query_len, row.num_tokens);
     shared.max_kv_len = std::max(shared.max_kv_len, end);
+    shared.kv_tokens += end;
+    shared.scores += int64_t{row.num_tokens} * (row.start + end + 1) / 2;
   }
   ids.resize(size, 0);
   while (static_cast<int>(kv_len.size()) < rows) {
@@ -92,6 +95,31 @@ void ModelRunner::build_tables(const BatchPlan& plan, int rows, int tokens) {
     batch_.groups[g].blocks = stage(plan.tables[g].blocks);
 }
 
+// Tells the backend which decode rows begin with the same blocks; false if that gains nothing.
+bool ModelRunner::build_shared_prefixes(const BatchPlan& plan, size_t group, int rows) {
+  const KvCacheSpec& spec = caches_[group]->spec();
+  const int capacity = backend_.max_shared_prefixes();
+  if (capacity == 0 || spec.window > 0) return false;
+  const std::vector<SharedPrefix> found =
+      find_shared_prefixes(plan, group, count_decode_rows(plan), spec.block_size, capacity);
+  if (found.empty()) return false;
+  std::vector<int32_t> lengths, begin{0}, members;
+  for (const SharedPrefix& prefix : found) {
+    lengths.push_back(prefix.tokens);
+    members.insert(members.end(), prefix.rows.begin(), prefix.rows.end());
+    begin.push_back(static_cast<int32_t>(members.size()));
+  }
+  lengths.resize(static_cast<size_t>(capacity), 0);
+  begin.resize(static_cast<size_t>(capacity) + 1, begin.back());
+  members.resize(static_cast<size_t>(rows), 0);
+  batch_.groups[group].shared_prefixes = {.capacity = capacity,
+                                          .num_groups = stage({static_cast<int32_t>(found.size())}),
+                                          .prefix_len = stage(lengths),
+                                          .member_begin = stage(begin),
+                                          .members = stage(members)};
+  return true;
+}
+
 void ModelRunner::build_batch(const BatchPlan& plan) {
   batch_ = Batch();
   int rows = static_cast<int>(plan.rows.size());
@@ -112,6 +140,9 @@ void ModelRunner::build_batch(const BatchPlan& plan) {
     all_rows_drawn_ = all_rows_drawn_ && logit_rows[i] == static_cast<int32_t>(i);
   }
   if (!all_rows_drawn_) batch_.logit_rows = stage(logit_rows);
+  sharing_groups_ = 0;
+  for (size_t g = 0; g < caches_.size(); ++g)
+    sharing_groups_ |= uint64_t{build_shared_prefixes(plan, g, rows)} << g;
   build_tables(plan, rows, tokens);
   backend_.send_staged();
 }
@@ -139,7 +170,7 @@ void ModelRunner::forward(const BatchPlan& plan) {
   build_batch(plan);
 
   if (all_rows_drawn_) {
-    const auto key = static_cast<uint64_t>(batch_.num_tokens());
+    const uint64_t key = static_cast<uint64_t>(staged_tokens_.dim(0)) << 16 | sharing_groups_;
     if (backend_.replay(key)) {
       logits_ = recorded_logits_.at(key);
     } else {
@@ -164,6 +195,13 @@ void ModelRunner::forward(const BatchPlan& plan) {
     pending_.prompt_logprobs = sampler_->prompt_logprobs(logits_, rows);
   }
   draw(plan, /*masked=*/false, {});
+  note_launch_errors();
+}
+
+// They name the op; the step is known to who reads its result.
+void ModelRunner::note_launch_errors() {
+  const Status error = backend_.take_error();
+  if (pending_.status.ok() && !error.ok()) pending_.status = error;
 }
 
 void ModelRunner::draw(const BatchPlan& plan, bool masked, const StepMasks& masks) {
@@ -184,6 +222,7 @@ void ModelRunner::draw(const BatchPlan& plan, bool masked, const StepMasks& mask
 
 void ModelRunner::finish(const BatchPlan& plan, const StepMasks& masks) {
   draw(plan, /*masked=*/true, masks);
+  note_launch_errors();
   std::lock_guard lock(mutex_);
   finished_.push_back(std::move(pending_));
 }
@@ -200,9 +239,12 @@ StepResult ModelRunner::collect() {
   result.step = step.step;
   result.samples.resize(step.num_samples);
   result.prompt_logprobs.resize(step.num_prompt_logprobs);
+  // The first failure tells most, unless a later one says that the device is lost.
   const auto note = [&](const Status& status) {
-    if (result.status.ok() && !status.ok()) result.status = status;
+    if (status.ok() || result.device_lost()) return;
+    if (result.status.ok() || status.code() == StatusCode::kUnavailable) result.status = status;
   };
+  note(step.status);
   for (Draw& draw : step.draws) {
     if (draw.index.size() == step.num_samples) {
       note(draw.tokens->read(result.samples));

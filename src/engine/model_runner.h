@@ -37,6 +37,7 @@ class ModelRunner {
   };
   struct PendingStep {
     StepId step;
+    Status status;  // of the launches
     size_t num_samples = 0;
     std::vector<Draw> draws;
     std::unique_ptr<PendingTokens> prompt_logprobs;
@@ -46,9 +47,11 @@ class ModelRunner {
   void build_batch(const BatchPlan& plan);
   void build_rows(const BatchPlan& plan, int rows, int tokens);
   void build_tables(const BatchPlan& plan, int rows, int tokens);
+  bool build_shared_prefixes(const BatchPlan& plan, size_t group, int rows);
   Tensor run_model();
   void draw(const BatchPlan& plan, bool masked, const StepMasks& masks);
   Tensor stage(const std::vector<int32_t>& values);
+  void note_launch_errors();
 
   Backend& backend_;
   Model& model_;
@@ -59,6 +62,7 @@ class ModelRunner {
   // Of the step in progress.
   Tensor staged_tokens_;
   Batch batch_;
+  uint64_t sharing_groups_ = 0;  // bit g: cache group g has shared prefixes
   bool all_rows_drawn_ = false;  // the logits of every token are wanted, in order
   Tensor logits_;                // [samples + prompt logprob rows, vocab]
   PendingStep pending_;

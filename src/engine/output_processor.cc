@@ -47,6 +47,7 @@ struct AddMessage {
 struct EndMessage {
   RequestKey request;
   FinishReason reason;
+  Status error;
 };
 using Message = std::variant<AddMessage, EndMessage, std::vector<SequenceEvent>>;
 
@@ -113,6 +114,7 @@ class OutputProcessor::Shard {
     if (found == streams_.end()) return;
     Stream& stream = found->second;
     RequestOutput output = new_output(stream);
+    output.error = m.error;
     for (size_t i = 0; i < stream.answers.size(); ++i) {
       AnswerState& answer = stream.answers[i];
       if (answer.ended) continue;
@@ -327,8 +329,8 @@ void OutputProcessor::push(std::vector<SequenceEvent> events) {
   }
 }
 
-void OutputProcessor::end(RequestKey request, FinishReason reason) {
-  shard(request).push(EndMessage{request, reason});
+void OutputProcessor::end(RequestKey request, FinishReason reason, Status error) {
+  shard(request).push(EndMessage{request, reason, std::move(error)});
 }
 
 }  // namespace octavo

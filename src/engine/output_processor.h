@@ -32,10 +32,11 @@ class OutputProcessor {
 
   // Any thread. REQUIRED before the first event of the request can be pushed.
   void add(std::shared_ptr<const Request> request, std::shared_ptr<StreamSink> sink);
-  // Engine thread: the events of one step.
+  // A thread of the engine's: the events of one step.
   void push(std::vector<SequenceEvent> events);
-  // Any thread: delivers a last output with `reason` to one request. Ended ones are ignored.
-  void end(RequestKey request, FinishReason reason);
+  // Any thread: delivers a last output with `reason`, and `error` if that is kError, to one
+  // request. Ended ones are ignored.
+  void end(RequestKey request, FinishReason reason, Status error = {});
 
  private:
   class Shard;

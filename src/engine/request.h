@@ -32,6 +32,20 @@ namespace octavo {
 using RequestKey =
     StrongId<struct RequestTag, int64_t>;  // unique in this process, unlike the user's id
 
+// How far a request had come in an engine that died, as its reader knows it. Another engine goes on
+// from there, as after a preemption.
+struct RequestProgress {
+  struct Answer {
+    std::vector<TokenId> tokens;  // drawn and delivered
+    bool ended = false;
+  };
+  std::vector<Answer> answers;  // one per sequence; empty: a fresh request
+  bool admitted = false;        // the two that follow are known
+  int num_cached = 0;
+  double first_scheduled = 0;
+  int next_prompt_logprob = 1;  // first prompt position whose log-probability is not delivered
+};
+
 struct Request {
   RequestKey key;
   std::string id;
@@ -44,6 +58,7 @@ struct Request {
   double arrival = 0;
   std::string cache_salt;
   uint64_t seed = 0;  // of sequence 0; sequence i uses seed + i
+  RequestProgress progress;
   std::function<std::unique_ptr<TokenMasker>()> make_masker;  // null: unconstrained
 };
 

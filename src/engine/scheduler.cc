@@ -8,7 +8,10 @@
 namespace octavo {
 
 Scheduler::Impl::Impl(const SchedulerConfig& config, KvManager& cache)
-    : config_(config), cache_(cache) {
+    : config_(config),
+      budget_(config.chunked_prefill ? config.max_step_seconds : 0, config.max_num_batched_tokens),
+      step_(config),
+      cache_(cache) {
   CHECK(config.max_num_batched_tokens > 0 && config.max_num_seqs > 0 && config.max_model_len > 0);
   for (int i = config.max_num_seqs - 1; i >= 0; --i) free_slots_.push_back(SlotId(i));
 }
@@ -19,18 +22,30 @@ void Scheduler::Impl::add(std::shared_ptr<const Request> request) {
   CHECK(fresh);
   RequestGroup& group = it->second;
   group.request = request;
+  const RequestProgress& progress = request->progress;
+  group.admitted = progress.admitted;
+  group.num_cached = progress.num_cached;
+  group.first_scheduled = progress.first_scheduled;
+  group.next_prompt_logprob = progress.next_prompt_logprob;
   for (int i = 0; i < std::max(1, request->params->n); ++i) {
+    const bool returns = i < static_cast<int>(progress.answers.size());
+    if (returns && progress.answers[i].ended) continue;
     auto entry = std::make_unique<SequenceEntry>();
     entry->id = SequenceId(next_sequence_++);
     entry->request = request;
     entry->index = i;
     entry->tokens = *request->prompt;
+    if (returns) {
+      const std::vector<TokenId>& drawn = progress.answers[i].tokens;
+      entry->tokens.insert(entry->tokens.end(), drawn.begin(), drawn.end());
+    }
     entry->order = order_of(*request, entry->id.value, config_.policy);
     entry->group = &group;
     group.live.push_back(entry.get());
     waiting_.insert(entry.get());
     entries_.emplace(entry->id, std::move(entry));
   }
+  CHECK(!group.live.empty());
 }
 
 RequestGroup* Scheduler::Impl::find_group(RequestKey key) {
@@ -188,6 +203,9 @@ void Scheduler::cancel(RequestKey request) {
 
 BatchPlan Scheduler::schedule(double now) {
   return impl_->schedule(now);
+}
+void Scheduler::observe(const BatchPlan& plan, double seconds) {
+  impl_->observe(plan, seconds);
 }
 StepMasks Scheduler::make_masks(const BatchPlan& plan) {
   return impl_->make_masks(plan);

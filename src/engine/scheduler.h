@@ -1,12 +1,12 @@
 // Scheduler: decides what runs in the next step, and what a finished step means. It knows requests,
 // tokens and blocks; it never sees a device, a text or a socket. Engine thread.
 //
-// schedule(): one token budget a step, no prefill or decode phases. Every sequence catches its
-// num_computed up to its num_tokens(): running ones first, oldest first, then waiting ones by
-// policy, while budget, slots and blocks last. When a running sequence finds no block, the newest
-// (fcfs) or least urgent (priority) one is preempted: its blocks are freed, it waits again and is
-// recomputed, prompt and output alike. commit(): reads the tokens of the oldest step in flight,
-// ends sequences at end-of-sequence, stop tokens and max_tokens, and yields events for the
+// schedule(): one token budget a step (StepBudget), no prefill or decode phases. Every sequence
+// catches its num_computed up to its num_tokens(): running ones first, oldest first, then waiting
+// ones by policy, while budget, slots and blocks last. When a running sequence finds no block, the
+// newest (fcfs) or least urgent (priority) one is preempted: its blocks are freed, it waits again
+// and is recomputed, prompt and output alike. commit(): reads the tokens of the oldest step in
+// flight, ends sequences at end-of-sequence, stop tokens and max_tokens, and yields events for the
 // OutputProcessor. A row whose sequence was retired meanwhile is dropped.
 //
 // Order: by add() under fcfs, by (priority, arrival) under priority. A preempted sequence keeps its
@@ -40,6 +40,9 @@ struct SchedulerConfig {
   bool chunked_prefill = true;
   SchedulingPolicy policy = SchedulingPolicy::kFcfs;
   int vocab_size = 0;
+  // Most seconds of a step in which sequences decode, as far as observe() tells; 0: no limit. Only
+  // with chunked_prefill.
+  double max_step_seconds = 0;
 };
 
 // One thing that happened to a sequence in a step; plain data for the output threads.
@@ -78,8 +81,9 @@ class Scheduler {
  public:
   Scheduler(const SchedulerConfig& config, KvManager& cache);
 
+  // A request with progress goes on from there: its answers' tokens count as drawn.
   // REQUIRES: prompt not empty, prompt + max_tokens <= max_model_len, max_tokens >= 1, key not used
-  // before.
+  // before; progress leaves an answer that has not ended, and none longer than max_tokens.
   void add(std::shared_ptr<const Request> request);
   // Ends one sequence (a stop string was found in its text after `num_output` tokens, or its reader
   // is gone). No event follows; tokens still in flight are dropped. Unknown or ended sequences are
@@ -92,6 +96,8 @@ class Scheduler {
   // everything waits for a step in flight. An empty plan is no step: it is not submitted, and not
   // committed.
   BatchPlan schedule(double now);
+  // How long a submitted step took; see StepBudget::observe().
+  void observe(const BatchPlan& plan, double seconds);
   // Masks for the samples of the newest submitted plan that need one. REQUIRES: all steps before
   // are committed.
   StepMasks make_masks(const BatchPlan& plan);

@@ -15,6 +15,7 @@
 #include <unordered_map>
 
 #include "engine/scheduling_policy.h"
+#include "engine/step_budget.h"
 
 namespace octavo {
 
@@ -77,6 +78,7 @@ struct Scheduler::Impl {
 
   // scheduler_plan.cc
   BatchPlan schedule(double now);
+  void observe(const BatchPlan& plan, double seconds);
   void grant_running(std::vector<Grant>& grants);
   bool make_room(SequenceEntry& entry, int num_tokens);
   void admit_waiting(double now, std::vector<Grant>& grants);
@@ -104,6 +106,8 @@ struct Scheduler::Impl {
   };
 
   const SchedulerConfig config_;
+  StepBudget budget_;
+  SchedulerConfig step_;  // config_ with the token budget of the step being planned
   KvManager& cache_;
   std::unordered_map<SequenceId, std::unique_ptr<SequenceEntry>> entries_;
   std::unordered_map<RequestKey, RequestGroup> groups_;

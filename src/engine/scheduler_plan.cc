@@ -3,6 +3,7 @@
 // admitted; then the plan is written. Nothing before build_plan() moves num_computed, so until then
 // it tells what submitted steps compute.
 #include <algorithm>
+#include <cstring>
 
 #include "base/check.h"
 #include "engine/scheduler_impl.h"
@@ -21,11 +22,20 @@ BatchPlan Scheduler::Impl::schedule(double now) {
   return build_plan(grants);
 }
 
+void Scheduler::Impl::observe(const BatchPlan& plan, double seconds) {
+  const auto decode_rows = std::count_if(plan.rows.begin(), plan.rows.end(),
+                                         [](const PlanRow& row) { return row.num_tokens == 1; });
+  const auto rows = static_cast<int>(decode_rows);
+  budget_.observe(rows, static_cast<int>(plan.tokens.size()) - rows, seconds);
+}
+
 void Scheduler::Impl::grant_running(std::vector<Grant>& grants) {
   std::vector<int> remaining;
   for (const SequenceEntry* entry : running_)
     remaining.push_back(remaining_tokens(*entry, config_));
-  const std::vector<int> tokens = split_budget(config_, remaining);
+  const auto decode_rows = std::count(remaining.begin(), remaining.end(), 1);
+  step_.max_num_batched_tokens = budget_.tokens(static_cast<int>(decode_rows));
+  const std::vector<int> tokens = split_budget(step_, remaining);
   // make_room() only removes from the back, and nothing before i.
   for (size_t i = 0; i < running_.size(); ++i) {
     SequenceEntry& entry = *running_[i];
@@ -77,7 +87,7 @@ void Scheduler::Impl::admit_waiting(double now, std::vector<Grant>& grants) {
     cache_.add_demand(entry->blocks, kv_tokens_ahead(*entry), max_chunk(config_), reserved);
   }
   for (auto it = waiting_.begin(); it != waiting_.end();) {
-    if (free_slots_.empty() || used >= config_.max_num_batched_tokens) return;
+    if (free_slots_.empty() || used >= step_.max_num_batched_tokens) return;
     SequenceEntry& entry = **it++;
     RequestGroup& group = *entry.group;
     if (group.passed_over == num_schedules_) continue;
@@ -110,7 +120,7 @@ Scheduler::Impl::Admission Scheduler::Impl::admit(SequenceEntry& entry, int used
   }
   int matched = -1;
   const int start = take_prefix(entry, matched);
-  const int tokens = grant_tokens(config_, entry.num_known() - start, used);
+  const int tokens = grant_tokens(step_, entry.num_known() - start, used);
   std::vector<int> demand = reserved;
   cache_.add_demand(entry.blocks, ahead, chunk, demand);
   if (tokens == 0 || !cache_.covers(demand)) {
@@ -178,7 +188,10 @@ void Scheduler::Impl::enter_batch(SequenceEntry& entry, double now, int cached) 
   if (entry.num_preemptions == 0) {
     entry.first_scheduled = now;
     entry.num_cached = std::min(cached, entry.num_prompt());
-    if (entry.request->make_masker) entry.masker = entry.request->make_masker();
+    if (entry.request->make_masker) {
+      entry.masker = entry.request->make_masker();
+      for (const TokenId token : entry.output()) entry.masker->accept(token);
+    }
   }
   if (!group.admitted) {
     group.admitted = true;
@@ -210,10 +223,30 @@ int num_logprobs(int asked, const SchedulerConfig& config) {
   return asked == -1 ? config.vocab_size : asked;
 }
 
-void add_tables(const SequenceEntry& entry, BatchPlan& plan) {
+// Memory for what the grants will fill.
+void reserve_plan(const std::vector<Grant>& grants, BatchPlan& plan) {
+  size_t tokens = 0;
+  for (const Grant& grant : grants) tokens += static_cast<size_t>(grant.num_tokens);
+  plan.tokens.reserve(tokens);
+  plan.rows.reserve(grants.size());
+  plan.samples.reserve(grants.size());
   for (size_t g = 0; g < plan.tables.size(); ++g) {
-    for (const BlockId block : entry.blocks.groups[g]) plan.tables[g].blocks.push_back(block.value);
-    plan.tables[g].begin.push_back(static_cast<int32_t>(plan.tables[g].blocks.size()));
+    size_t blocks = 0;
+    for (const Grant& grant : grants) blocks += grant.sequence->blocks.groups[g].size();
+    plan.tables[g].blocks.reserve(blocks);
+    plan.tables[g].begin.reserve(grants.size() + 1);
+  }
+}
+
+void add_tables(const SequenceEntry& entry, BatchPlan& plan) {
+  static_assert(sizeof(BlockId) == sizeof(int32_t));
+  for (size_t g = 0; g < plan.tables.size(); ++g) {
+    std::vector<int32_t>& blocks = plan.tables[g].blocks;
+    const std::vector<BlockId>& own = entry.blocks.groups[g];
+    const size_t begin = blocks.size();
+    blocks.resize(begin + own.size());
+    if (!own.empty()) std::memcpy(&blocks[begin], own.data(), own.size() * sizeof(BlockId));
+    plan.tables[g].begin.push_back(static_cast<int32_t>(blocks.size()));
   }
 }
 
@@ -244,9 +277,11 @@ BatchPlan Scheduler::Impl::build_plan(const std::vector<Grant>& grants) {
   if (grants.empty()) return plan;
   plan.step = StepId(next_step_++);
   plan.tables.resize(cache_.num_groups());
+  reserve_plan(grants, plan);
   for (PlanBlockTable& table : plan.tables) table.begin.push_back(0);
   StepRecord& step = steps_.emplace_back();
   step.id = plan.step;
+  step.rows.reserve(grants.size());
   for (const Grant& grant : grants) {
     SequenceEntry& entry = *grant.sequence;
     if (grant.admitted) plan.setups.push_back(make_setup(entry));

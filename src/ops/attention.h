@@ -50,6 +50,16 @@ class KvCache {
   virtual void read(int layer, int64_t slot, int kv_head, float* k, float* v) const = 0;
 };
 
+// Groups of decode rows whose first prefix_len tokens lie in the same blocks, so that a backend may
+// read those once for all members. Groups have no row in common.
+struct SharedPrefixBatch {
+  int capacity = 0;   // 0: no groups, no tensors
+  Tensor num_groups;  // [1] int32, at most capacity
+  Tensor prefix_len;  // [capacity] int32, multiples of the block size, below every member's kv_len
+  Tensor member_begin;  // [capacity + 1] int32, into members
+  Tensor members;       // [R] int32, rows
+};
+
 // What attention needs to know of the batch; built once a step, shared by all layers of a group.
 struct AttentionBatch {
   int num_rows = 0;
@@ -57,12 +67,15 @@ struct AttentionBatch {
   int num_tokens = 0;
   int max_query_len = 0;
   int max_kv_len = 0;
-  Tensor row_begin;     // [R + 1] int32
-  Tensor kv_len;        // [R] int32, including this step's tokens
-  Tensor positions;     // [T] int32
-  Tensor block_begin;   // [R + 1] int32, into blocks
-  Tensor blocks;        // int32
-  Tensor slot_mapping;  // [T] int64
+  int64_t kv_tokens = 0;  // sum of kv_len
+  int64_t scores = 0;     // pairs of a token and a position that it attends to, the window apart
+  Tensor row_begin;       // [R + 1] int32
+  Tensor kv_len;          // [R] int32, including this step's tokens
+  Tensor positions;       // [T] int32
+  Tensor block_begin;     // [R + 1] int32, into blocks
+  Tensor blocks;          // int32
+  Tensor slot_mapping;    // [T] int64
+  SharedPrefixBatch shared_prefixes;
 };
 
 struct RopeAndCacheArgs {

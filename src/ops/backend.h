@@ -50,6 +50,8 @@ class Backend {
   // in staged memory apart. replay() launches the ops recorded under a key, if there are any;
   // otherwise the caller makes the step's calls between begin_recording() and end_recording(),
   // where the backend may record them. Either way the ops have been launched afterwards.
+  // How many groups of rows with a common prefix attention can make use of.
+  virtual int max_shared_prefixes() const { return 0; }
   virtual int padded_rows(int decode_rows) const { return decode_rows; }
   virtual bool replay(uint64_t key) { return false; }
   virtual void begin_recording(uint64_t key) {}
@@ -62,7 +64,8 @@ class Backend {
   virtual std::unique_ptr<VectorWeight> make_vector_weight(int64_t size) = 0;
   // All weights have been given; waits until they have arrived.
   virtual Status weights_loaded() { return ok_status(); }
-  // Not ok if an op of the steps so far could not be launched; names the op. Clears it.
+  // Not ok if an op of the steps so far could not be launched; names the op. kUnavailable: the
+  // device is lost, no later step can run either. Clears it.
   virtual Status take_error() { return ok_status(); }
   virtual std::unique_ptr<KvCache> make_kv_cache(const KvCacheSpec& spec) = 0;
   virtual size_t kv_block_bytes(const KvCacheSpec& spec) const = 0;  // one block, all layers

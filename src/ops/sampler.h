@@ -71,7 +71,8 @@ class PendingTokens {
  public:
   virtual ~PendingTokens() = default;
   // Waits, and writes one result per row. Once; any one thread, also while the worker thread runs
-  // the next step. An error means that the device failed: nothing of the step can be trusted.
+  // the next step. An error means that the device failed: nothing of the step can be trusted;
+  // kUnavailable: nor can later ones.
   virtual Status read(std::span<SampledToken> results) = 0;
 };
 

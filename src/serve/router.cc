@@ -32,8 +32,9 @@ struct Route {
 };
 
 HttpResponse health(ServerContext& context, const HttpRequest&) {
-  const bool well = !context.draining && context.engine.health().ok();
-  return {.status = well ? 200 : 503, .body = "", .content_type = ""};
+  if (context.draining) return {.status = 503, .body = "", .content_type = ""};
+  if (const Status engine = context.engine.health(); !engine.ok()) return error_response(engine);
+  return {.status = 200, .body = "", .content_type = ""};
 }
 
 HttpResponse version(ServerContext&, const HttpRequest&) {

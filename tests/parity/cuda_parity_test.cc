@@ -43,7 +43,7 @@ TEST_P(GoldenLogitsOnTheGpu, AreNoFurtherFromFloat32ThanTransformersInBfloat16) 
          {std::vector<int>{prompt, 1}, {7, 7, 7, 7, 7, 5, 1}, {16}, {1}, {13, 27, 1}}) {
       const std::vector<float> logits = (*harness)->logits(golden.tokens, chunks);
       ASSERT_EQ(logits.size(), golden.logits.size());
-      const double error = relative_error(logits, golden.logits);
+      const double error = norm_error(logits, golden.logits);
       EXPECT_LE(error, golden.bfloat16_error) << name << ", first chunk " << chunks[0];
       if (chunks[0] == prompt || chunks[0] == 1)
         std::printf("  %s, chunk %d: relative error %.1e (transformers %.1e)\n", name.c_str(),

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -15,8 +16,15 @@
 
 namespace octavo::testing {
 
+// The tree's root: where OCTAVO_SOURCE_DIR says, for programs that run elsewhere than they were
+// built.
+inline std::filesystem::path source_dir() {
+  const char* given = std::getenv("OCTAVO_SOURCE_DIR");
+  return given ? given : OCTAVO_SOURCE_DIR;
+}
+
 inline std::filesystem::path golden_folder(const std::string& name) {
-  return std::filesystem::path(OCTAVO_SOURCE_DIR) / "tests/data/goldens" / name;
+  return source_dir() / "tests/data/goldens" / name;
 }
 
 inline std::string read_file(const std::filesystem::path& path) {
@@ -28,7 +36,7 @@ struct Golden {
   std::vector<TokenId> tokens;
   int num_prompt = 0;
   std::vector<float> logits;  // [tokens, vocab], of a float32 run
-  double bfloat16_error = 0;  // relative_error() of transformers' bfloat16 run; 0: not known
+  double bfloat16_error = 0;  // norm_error() of transformers' bfloat16 run; 0: not known
 };
 
 inline Golden read_golden(const std::string& name) {
@@ -43,6 +51,16 @@ inline Golden read_golden(const std::string& name) {
   golden.logits.resize(bytes.size() / sizeof(float));
   std::memcpy(golden.logits.data(), bytes.data(), golden.logits.size() * sizeof(float));
   return golden;
+}
+
+// |a - b| / |b| as vectors.
+inline double norm_error(const std::vector<float>& a, const std::vector<float>& b) {
+  double error = 0, norm = 0;
+  for (size_t i = 0; i < b.size(); ++i) {
+    error += std::pow(static_cast<double>(a[i]) - b[i], 2);
+    norm += std::pow(static_cast<double>(b[i]), 2);
+  }
+  return std::sqrt(error / norm);
 }
 
 // max|a - b| / max|b|

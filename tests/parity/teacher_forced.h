@@ -15,12 +15,11 @@
 namespace octavo::testing {
 
 inline std::filesystem::path octavo_tiny_folder() {
-  return std::filesystem::path(OCTAVO_SOURCE_DIR) / "models/octavo-tiny";
+  return source_dir() / "models/octavo-tiny";
 }
 
 inline Value read_reference() {
-  auto parsed = parse_json(read_file(std::filesystem::path(OCTAVO_SOURCE_DIR) /
-                                     "tests/data/octavo-tiny-reference.json"));
+  auto parsed = parse_json(read_file(source_dir() / "tests/data/octavo-tiny-reference.json"));
   return parsed.ok() ? *parsed : Value();
 }
 

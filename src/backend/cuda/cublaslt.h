@@ -31,10 +31,12 @@ class CublasLt {
   // Plain products, with a residual unless out is float32, with a bias only if out is float32: the
   // library wants the bias in out's type.
   bool takes(const LinearCall& call) const;
-  // REQUIRES: takes(call). Can be captured. Calls that overlap in time need a workspace each.
+  // REQUIRES: takes(call). Can be captured; run a shape once before, since the library loads its
+  // kernels when they are first used. Calls that overlap in time need a workspace each.
   void run(const Launch& on, const LinearCall& call, void* workspace, size_t bytes);
-  // Runs the first eight proposals for this shape many times on `on` and keeps the fastest for
-  // run(). Waits for the stream. REQUIRES: takes(call), no capture under way.
+  // Runs the first eight proposals for this shape many times on `on` (so `out` must not be
+  // `residual`) and keeps the fastest for run(). Waits for the stream.
+  // REQUIRES: takes(call), no capture under way.
   Status tune(const Launch& on, const LinearCall& call, void* workspace, size_t bytes);
 
  private:

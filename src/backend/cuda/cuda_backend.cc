@@ -13,6 +13,7 @@
 #include "backend/cuda/kv_cache.h"
 #include "backend/cuda/large_linear.h"
 #include "backend/cuda/prefill_attention.h"
+#include "backend/cuda/profiler.h"
 #include "backend/cuda/sampler.h"
 #include "backend/cuda/skinny_linear.h"
 #include "backend/cuda/step_graphs.h"
@@ -52,7 +53,9 @@ class Scratch {
 // What the attention kernels keep for the rows of one cache group.
 struct GroupState {
   Scratch decode, prefill;
-  const AttentionBatch* planned = nullptr;  // the batch that `decode` holds the plan of
+  // The batches that the two hold the plans of.
+  const AttentionBatch* decode_planned = nullptr;
+  const AttentionBatch* prefill_planned = nullptr;
 };
 
 class CudaBackend final : public Backend {
@@ -68,9 +71,16 @@ class CudaBackend final : public Backend {
         weight_memory_(*weight_arena_),
         activation_memory_(*activation_arena_),
         inputs_(std::move(inputs)),
-        graphs_(stream, options.graphs) {}
+        graphs_(stream, options.graphs && !options.profile_report) {
+    if (options_.profile_report) profiler_ = std::make_unique<Profiler>(device_);
+  }
 
-  ~CudaBackend() override { cudaStreamSynchronize(launch_.stream); }
+  ~CudaBackend() override {
+    cudaStreamSynchronize(launch_.stream);
+    if (profiler_) options_.profile_report(profiler_->report());
+    profiler_.reset();
+    cudaStreamDestroy(launch_.stream);
+  }
 
   std::string name() const override { return "cuda: " + device_.name; }
   DType activation_dtype(DType model_dtype) const override { return model_dtype; }
@@ -78,7 +88,7 @@ class CudaBackend final : public Backend {
   void begin_step() override {
     activation_memory_.reset();
     inputs_->begin_step();
-    for (auto& [cache, state] : groups_) state.planned = nullptr;
+    for (auto& [cache, state] : groups_) state.decode_planned = state.prefill_planned = nullptr;
   }
   Tensor allocate(DType dtype, Shape shape) override {
     const size_t bytes = static_cast<size_t>(shape.count()) * size_of(dtype);
@@ -87,6 +97,9 @@ class CudaBackend final : public Backend {
   Staged stage(DType dtype, Shape shape) override { return inputs_->stage(dtype, shape); }
   void send_staged() override { inputs_->send(); }
 
+  int max_shared_prefixes() const override {
+    return options_.batch_invariant ? 0 : SharedPrefixes::kMaxGroups;
+  }
   int padded_rows(int decode_rows) const override {
     if (!options_.graphs) return decode_rows;
     // Powers of two up to 8, then multiples of 8.
@@ -126,7 +139,11 @@ class CudaBackend final : public Backend {
   Status take_error() override {
     const DeviceError error = cuda::take_error();
     if (error.code == cudaSuccess) return ok_status();
-    return internal_error(std::string("CUDA: ") + error.op + ": " + describe_error(error.code));
+    const std::string what = std::string("CUDA: ") + error.op + ": " + describe_error(error.code);
+    // An error that a kernel left behind stays, and every later call fails with it.
+    const cudaError_t now = cudaStreamQuery(launch_.stream);
+    const bool lost = now != cudaSuccess && now != cudaErrorNotReady;
+    return lost ? unavailable(what) : internal_error(what);
   }
   std::unique_ptr<KvCache> make_kv_cache(const KvCacheSpec& spec) override {
     return std::make_unique<CudaKvCache>(spec);
@@ -151,6 +168,21 @@ class CudaBackend final : public Backend {
   static const float* vector_of(const VectorWeight* vector) {
     return vector ? static_cast<const float*>(vector->tensor().data) : nullptr;
   }
+  // Labels the launches until it goes, if there is a profiler.
+  class Labelled {
+   public:
+    Labelled(Profiler* profiler, const char* op, double bytes, double flops) : profiler_(profiler) {
+      if (profiler_) profiler_->label(op, bytes, flops);
+    }
+    Labelled(Profiler* profiler, const std::string& op, double bytes, double flops)
+        : Labelled(profiler, op.c_str(), bytes, flops) {}
+    ~Labelled() {
+      if (profiler_) profiler_->end_label();
+    }
+
+   private:
+    Profiler* profiler_;
+  };
   static PagedRows rows_of(const AttentionBatch& batch);
 
   const Device device_;
@@ -162,6 +194,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<StepInputs> inputs_;
   StepGraphs graphs_;
   Scratch skinny_scratch_;
+  std::unique_ptr<Profiler> profiler_;
   std::map<const KvCache*, GroupState> groups_;
 };
 
@@ -180,6 +213,14 @@ void CudaBackend::linear(const LinearArgs& a) {
                   .out = a.out.data,
                   .out_is_float = a.out.dtype == DType::kF32};
   if (call.m == 0) return;
+  const double element = 2, m = call.m, n = call.n, k = call.k;
+  const Labelled labelled(profiler_.get(),
+                          profiler_ ? "linear " + std::to_string(call.n) + " x " +
+                                          std::to_string(call.k) + (spec.gated ? " swiglu" : "")
+                                    : std::string(),
+                          n * k * element + m * k * element + double(a.out.bytes()) +
+                              (call.residual ? m * n * element : 0),
+                          2 * m * n * k);
   if (spec.gated && call.bias) {
     const Tensor ordered = allocate(DType::kF32, {spec.out_features});
     interleave_gate_up(launch_, call.bias, call.n / 2, static_cast<float*>(ordered.data));
@@ -189,13 +230,14 @@ void CudaBackend::linear(const LinearArgs& a) {
     skinny_linear(launch_, call, skinny_scratch_.at_least(skinny_linear_workspace_bytes()));
   } else {
     DCHECK(large_linear_takes(call));
-    large_linear(launch_, call);
+    large_linear(launch_, call, large_linear_tiles(call, /*may_split=*/!options_.batch_invariant));
   }
 }
 
 void CudaBackend::embedding(const EmbeddingArgs& a) {
   const auto* table = static_cast<const CudaLinearWeight*>(a.table);
   const auto* positions = static_cast<const CudaLinearWeight*>(a.position_table);
+  if (profiler_) profiler_->begin_step(std::to_string(a.tokens.dim(0)) + " tokens");
   cuda::embedding(launch_, {.dtype = table->spec().dtype,
                             .tokens = static_cast<int>(a.tokens.dim(0)),
                             .width = static_cast<int>(table->spec().in_features),
@@ -270,6 +312,12 @@ void CudaBackend::attention(const AttentionArgs& a) {
                            .out = a.out.data,
                            .batch_invariant = options_.batch_invariant};
   GroupState& state = groups_[cache];
+  const bool decode_only = rows.num_decode_rows == rows.num_rows;
+  const double head = layer.head_dim;
+  const Labelled labelled(
+      profiler_.get(), decode_only ? "attention, decode" : "attention, prefill and mixed",
+      4.0 * head * layer.num_kv_heads * double(a.batch->kv_tokens) + double(2 * a.q.bytes()),
+      4.0 * head * a.num_q_heads * double(a.batch->scores));
   const auto prefill_scratch = [&] {
     return state.prefill.at_least(prefill_attention_workspace_bytes(
         layer, a.num_q_heads, options_.max_rows, options_.max_tokens));
@@ -278,17 +326,30 @@ void CudaBackend::attention(const AttentionArgs& a) {
     invariant_attention(launch_, layer, rows, call, prefill_scratch());
     return;
   }
+  const SharedPrefixBatch& shared = a.batch->shared_prefixes;
+  const SharedPrefixes prefixes{
+      .capacity = shared.capacity,
+      .num_groups = static_cast<const int32_t*>(shared.num_groups.data),
+      .prefix_len = static_cast<const int32_t*>(shared.prefix_len.data),
+      .member_begin = static_cast<const int32_t*>(shared.member_begin.data),
+      .members = static_cast<const int32_t*>(shared.members.data)};
   if (rows.num_decode_rows > 0) {
     void* scratch = state.decode.at_least(decode_workspace_bytes(
         options_.max_rows, a.num_q_heads, layer.num_kv_heads, layer.head_dim));
-    if (state.planned != a.batch) {
-      plan_decode(launch_, layer, rows, {}, a.num_q_heads, false, scratch);
-      state.planned = a.batch;
+    if (state.decode_planned != a.batch) {
+      plan_decode(launch_, layer, rows, prefixes, a.num_q_heads, false, scratch);
+      state.decode_planned = a.batch;
     }
-    decode_attention(launch_, layer, rows, {}, call, scratch);
+    decode_attention(launch_, layer, rows, prefixes, call, scratch);
   }
-  if (rows.num_decode_rows < rows.num_rows)
-    prefill_attention(launch_, layer, rows, call, prefill_scratch());
+  if (rows.num_decode_rows < rows.num_rows) {
+    void* scratch = prefill_scratch();
+    if (state.prefill_planned != a.batch) {
+      plan_prefill_attention(launch_, layer, a.num_q_heads, rows, scratch);
+      state.prefill_planned = a.batch;
+    }
+    planned_prefill_attention(launch_, layer, rows, call, scratch);
+  }
 }
 
 }  // namespace

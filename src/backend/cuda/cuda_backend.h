@@ -3,7 +3,9 @@
 // all of them run in order; the host learns of a step when its tokens arrive (sampler.h).
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <string>
 
 #include "backend/cuda/device.h"
 #include "octavo/status.h"
@@ -17,6 +19,8 @@ struct CudaOptions {
   bool graphs = true;
   // Every op in a form whose result for a row does not depend on the others, bit for bit.
   bool batch_invariant = false;
+  // Times every kernel; `profile_report` gets the tables when the backend goes.
+  std::function<void(const std::string&)> profile_report;
 };
 
 // Opens the GPU and keeps it for the calling thread and those that use the backend.

@@ -1,6 +1,6 @@
-// decode_attention(): one persistent CTA per slice of the plan (decode_plan.cuh). One warp produces:
-// it walks the slice's tiles and has the copy engine bring each into a ring in shared memory. Four
-// warps consume.
+// decode_attention(): one CTA per slice of the plan (decode_plan.cuh). Two warps walk the slice's
+// tiles and have the copy engine bring them into a ring in shared memory, one the keys and queries,
+// the other the values. Four warps consume.
 //
 // A tile is 64 tokens of keys and of values, copied in pieces of 8 tokens (which lie together in
 // the cache) to places that are 16 bytes further apart than a piece is long. The i-th tokens of the
@@ -23,10 +23,8 @@ namespace {
 
 constexpr int kConsumerWarps = 4;
 constexpr int kConsumers = 32 * kConsumerWarps;
-constexpr int kThreads = kConsumers + 32;
+constexpr int kThreads = kConsumers + 2 * 32;
 constexpr int kMaxStages = 8;
-constexpr int kPieceTokens = 8;
-constexpr int kPieces = kTileTokens / kPieceTokens;
 static_assert(2 * kConsumerWarps == kPieceTokens);
 
 struct Call {
@@ -37,27 +35,24 @@ struct Call {
   int num_rows;
   int num_kv_heads;
   int heads;  // query heads per KV head
-  int block_size;
+  Divider block_size;
   int stages;
-  int row_ctas;
   float scale_log2;      // scores to units of log 2
   bool behind_prefixes;  // attend_prefixes() was launched just before
 };
 
-// What the producer says of a tile; with kLast, also where the item's result goes.
+// What the producer says of a tile. The fields from first_cta on are set with kLast.
 struct alignas(16) TileInfo {
   enum Flags { kFirst = 1, kLast = 2, kStop = 4 };
   int32_t flags;
   int32_t begin, end;  // the valid tokens within the tile
   int32_t head;
   int32_t token;
-  int32_t cut_slot;      // where the partial result goes; -1: the item is whole
-  int32_t first_cta;     // of those that share the item
-  int32_t contributors;  // their number
+  int32_t first_cta;     // in whose slice the item begins
+  int32_t contributors;  // CTAs behind it that share the item
   int32_t prefix_slot;   // the first of prefix_slots partial results of the shared prefix
   int32_t prefix_slots;
   int32_t prefix_row;  // of the first query head in a slot
-  int32_t unused;
 };
 
 // Sizes and offsets in shared memory. Barriers, tile infos and the ring come first, then what the
@@ -73,8 +68,7 @@ struct Layout {
   static constexpr int kStageBytes = kQueries + kHeads * kQueryStride;
 
   static constexpr int kInfos = 2 * kMaxStages * 8;
-  static constexpr int kIsLast = kInfos + kMaxStages * static_cast<int>(sizeof(TileInfo));
-  static constexpr int kRing = kIsLast + 16;
+  static constexpr int kRing = kInfos + kMaxStages * static_cast<int>(sizeof(TileInfo));
 
   static constexpr int kJoinStride = kDim + 4;  // floats; spreads the heads over the banks
   __host__ __device__ static int stats(int stages) { return kRing + stages * kStageBytes; }
@@ -110,109 +104,115 @@ struct Walk {
   }
 };
 
+// `keys`: this warp copies the keys and queries and writes the tile infos; otherwise it copies the
+// values.
 template <typename T, int kDim, int kHeadTiles>
-__device__ void produce(const Call& call, unsigned char* shared) {
+__device__ void produce(const Call& call, unsigned char* shared, bool keys) {
   using L = Layout<kDim, kHeadTiles>;
   uint64_t* full = reinterpret_cast<uint64_t*>(shared);
   uint64_t* empty = full + kMaxStages;
   TileInfo* infos = reinterpret_cast<TileInfo*>(shared + L::kInfos);
   const Workspace& w = call.workspace;
-  const int lane = threadIdx.x % 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
   const int cta = static_cast<int>(blockIdx.x);
+  const CtaPlan& plan = w.ctas[cta];
+  const int tiles = plan.tiles, begin_row = plan.row, begin_head = plan.head;
+  const bool begins_inside = plan.tile > 0;
+  const int first_block = lane < kPieces ? plan.blocks[lane] : 0;
+  const Cut cut = w.header->rows;
 
-  // Lanes 0-7 copy a piece of keys each, 8-15 of values, 16-31 the queries of a head.
-  const int piece = lane % kPieces;
-  const T* cache = static_cast<const T*>(lane / kPieces == 0 ? call.keys : call.values);
-  const uint32_t piece_offset = lane / kPieces * L::kValues + piece * L::kPieceStride;
-  const auto token_of = [&](const Walk& walk) {
-    return (walk.row.base() + walk.tile) * kTileTokens + piece * kPieceTokens;
+  // Lanes 0-7 copy a piece each, 8-23 the queries of a head.
+  const T* cache = static_cast<const T*>(keys ? call.keys : call.values);
+  const int piece_offset = (keys ? 0 : L::kValues) + lane * L::kPieceStride;
+  struct Source {
+    bool wanted;
+    int block, offset;  // of the piece's first token in the block
   };
-  const auto wanted = [&](const Walk& walk) {
-    const int token = token_of(walk);
-    return lane < 2 * kPieces && token + kPieceTokens > walk.row.begin && token < walk.row.end;
+  const auto find_source = [&](const Walk& walk, bool first) {
+    const int token = (walk.row.base() + walk.tile) * kTileTokens + lane * kPieceTokens;
+    Source source = {};
+    source.wanted = lane < kPieces && token + kPieceTokens > walk.row.begin && token < walk.row.end;
+    const int index = call.block_size.quotient(token);
+    source.offset = call.block_size.remainder(token, index);
+    source.block = first_block;
+    if (source.wanted && !first) source.block = call.blocks[walk.row.block_begin + index];
+    return source;
   };
-  const auto find_block = [&](const Walk& walk) {
-    return wanted(walk) ? call.blocks[walk.row.block_begin + token_of(walk) / call.block_size] : 0;
+  const auto describe = [&](const Walk& walk, bool first, bool last) {
+    const RowPlan& row = walk.row;
+    TileInfo info = {};
+    const int tile_begin = (row.base() + walk.tile) * kTileTokens;
+    info.flags = (first ? TileInfo::kFirst : 0) | (last ? TileInfo::kLast : 0);
+    info.begin = max(row.begin - tile_begin, 0);
+    info.end = min(row.end - tile_begin, kTileTokens);
+    info.head = walk.head;
+    info.token = row.token;
+    info.first_cta = cta;
+    if (!last) return info;
+    const bool began_before = begins_inside && walk.index == begin_row && walk.head == begin_head;
+    const int item_begin = row.first_tile + walk.head * row.tiles();
+    if (began_before) info.first_cta = cut.owner(item_begin);
+    if (walk.tile + 1 < row.tiles())
+      info.contributors = cut.owner(item_begin + row.tiles() - 1) - cta;
+    if (row.group >= 0) {
+      const GroupPlan group = w.groups[row.group];
+      const Cut prefixes = w.header->prefixes;
+      const int members = members_per_tile(call.heads);
+      const int number = walk.head * group.query_tiles + row.member / members;
+      const int begin = group.first_tile + number * group.tiles;
+      const int first_cta = prefixes.owner(begin);
+      info.prefix_slot = group.first_item + number + first_cta;
+      info.prefix_slots = prefixes.owner(begin + group.tiles - 1) - first_cta + 1;
+      info.prefix_row = row.member % members * call.heads;
+    }
+    return info;
   };
 
-  const CtaPlan plan = w.ctas[cta];
-  int stage = 0, parity = 1;  // the ring is empty at first
-  const auto advance = [&] {
-    if (++stage == call.stages) stage = 0, parity ^= 1;
-  };
-  if (plan.tiles > 0) {
-    const Cut cut = w.header->rows;
+  int stage = 0;
+  uint32_t parity = 1;  // the ring is empty at first
+  if (tiles > 0) {
     Walk next(w.rows, plan);
-    int next_block = find_block(next);  // one tile ahead: its latency passes unnoticed
-    int first_tile = 0;                 // of the item in this slice
-    for (int left = plan.tiles; left > 0; --left) {
+    Source next_source = find_source(next, true);  // one tile ahead: its latency passes unnoticed
+    for (int n = 0; n < tiles; ++n) {
       const Walk walk = next;
-      const int block = next_block;
-      if (left > 1) {
+      const Source source = next_source;
+      if (n + 1 < tiles) {
         next.step(w.rows, call.num_kv_heads);
-        next_block = find_block(next);
+        next_source = find_source(next, false);
       }
-      const RowPlan& row = walk.row;
-      const bool first = left == plan.tiles || walk.tile == 0;
-      const bool last = left == 1 || walk.tile + 1 == row.tiles();
-      if (first) first_tile = walk.tile;
-
-      TileInfo info = {};
-      const int tile_begin = (row.base() + walk.tile) * kTileTokens;
-      info.flags = (first ? TileInfo::kFirst : 0) | (last ? TileInfo::kLast : 0);
-      info.begin = max(row.begin - tile_begin, 0);
-      info.end = min(row.end - tile_begin, kTileTokens);
-      info.head = walk.head;
-      info.token = row.token;
-      info.cut_slot = -1;
-      if (last) {
-        const bool ends = walk.tile + 1 == row.tiles();
-        if (first_tile > 0 || !ends) {
-          const int item_begin = row.first_tile + walk.head * row.tiles();
-          info.cut_slot = first_tile > 0 ? cta : call.row_ctas + cta;
-          info.first_cta = cut.owner(item_begin);
-          info.contributors = cut.owner(item_begin + row.tiles() - 1) - info.first_cta + 1;
-        }
-        if (row.group >= 0) {
-          const GroupPlan group = w.groups[row.group];
-          const Cut prefixes = w.header->prefixes;
-          const int members = members_per_tile(call.heads);
-          const int number = walk.head * group.query_tiles + row.member / members;
-          const int begin = group.first_tile + number * group.tiles;
-          const int first_cta = prefixes.owner(begin);
-          info.prefix_slot = group.first_item + number + first_cta;
-          info.prefix_slots = prefixes.owner(begin + group.tiles - 1) - first_cta + 1;
-          info.prefix_row = row.member % members * call.heads;
-        }
-      }
-
+      const bool first = n == 0 || walk.tile == 0;
       unsigned char* buffer = shared + L::kRing + stage * L::kStageBytes;
       sm90::wait(&empty[stage], parity);
-      if (lane == 0) {
-        const int pieces =
-            (info.end + kPieceTokens - 1) / kPieceTokens - info.begin / kPieceTokens;
-        infos[stage] = info;
-        sm90::arrive_expecting(&full[stage],
-                               static_cast<uint32_t>(pieces * 2 * L::kPieceBytes +
-                                                     (first ? call.heads * kDim * 2 : 0)));
-      }
-      __syncwarp();
-      if (wanted(walk)) {
-        const int64_t line =
-            (int64_t{block} * call.num_kv_heads + walk.head) * call.block_size +
-            token_of(walk) % call.block_size;
+      if (source.wanted) {
+        const int64_t block = int64_t{source.block} * call.num_kv_heads + walk.head;
+        const int64_t line = block * call.block_size.divisor + source.offset;
         sm90::bulk_load(buffer + piece_offset, cache + line * kDim, L::kPieceBytes, &full[stage],
                         sm90::kEvictFirst);
       }
-      if (const int h = lane - 16; first && h >= 0 && h < call.heads) {
-        const int64_t line =
-            int64_t{row.token} * call.num_kv_heads * call.heads + walk.head * call.heads + h;
-        sm90::bulk_load(buffer + L::kQueries + h * L::kQueryStride,
-                        static_cast<const T*>(call.q) + line * kDim, kDim * 2, &full[stage]);
+      if (keys) {
+        if (const int h = lane - kPieces; first && h >= 0 && h < call.heads) {
+          const int64_t line =
+              (int64_t{walk.row.token} * call.num_kv_heads + walk.head) * call.heads + h;
+          sm90::bulk_load(buffer + L::kQueries + h * L::kQueryStride,
+                          static_cast<const T*>(call.q) + line * kDim, kDim * 2, &full[stage]);
+        }
+        // A stage cannot fill before its bytes have been announced, so the copies may go first.
+        const bool last = n + 1 == tiles || walk.tile + 1 == walk.row.tiles();
+        const TileInfo info = describe(walk, first, last);
+        if (lane == 0) {
+          const int pieces =
+              (info.end + kPieceTokens - 1) / kPieceTokens - info.begin / kPieceTokens;
+          infos[stage] = info;
+          sm90::arrive_expecting(&full[stage],
+                                 static_cast<uint32_t>(pieces * 2 * L::kPieceBytes +
+                                                       (first ? call.heads * kDim * 2 : 0)));
+        }
       }
-      advance();
+      __syncwarp();
+      if (++stage == call.stages) stage = 0, parity ^= 1;
     }
   }
+  if (!keys) return;
   sm90::wait(&empty[stage], parity);
   if (lane == 0) {
     infos[stage].flags = TileInfo::kStop;
@@ -230,6 +230,12 @@ __device__ void produce(const Call& call, unsigned char* shared) {
 }
 
 // --- Consumers
+
+__device__ __forceinline__ int load_acquire(const int32_t* pointer) {
+  int value;
+  asm volatile("ld.acquire.gpu.global.b32 %0, [%1];" : "=r"(value) : "l"(pointer) : "memory");
+  return value;
+}
 
 // Four dims of one head's result, unnormalised.
 struct Sum {
@@ -253,7 +259,7 @@ struct Sum {
 // The loads pass the L1 cache by: other SMs wrote these.
 __device__ void add_partials(Sum& sum, const Partials& from, int dims, int first, int count,
                              int row, int dim) {
-  constexpr int kBatch = 4;
+  constexpr int kBatch = 8;
   for (int k = 0; k < count; k += kBatch) {
     float2 ml[kBatch];
     float4 o[kBatch];
@@ -379,7 +385,7 @@ struct Consumer {
     }
   }
 
-  // Joins the warps' results and writes the item's; in a cut item the CTA that arrives last does.
+  // Joins the warps' results, and in a cut item those of the CTAs.
   __device__ void end_item(const TileInfo& info) {
     const int g = lane / 4, t = lane % 4;
     float2* stats = reinterpret_cast<float2*>(shared + L::stats(call.stages));
@@ -409,50 +415,45 @@ struct Consumer {
       for (int i = static_cast<int>(threadIdx.x); i < heads * (kDim / 4); i += kConsumers)
         body(i / (kDim / 4), i % (kDim / 4) * 4);
     };
-    const auto finish = [&](Sum& sum, int head, int dim) {
-      if (info.prefix_slots > 0) {
-        sm90::wait_for_previous();
-        add_partials(sum, call.workspace.prefix, kDim, info.prefix_slot, info.prefix_slots,
-                     info.prefix_row + head, dim);
-      }
-      const float scale = 1 / sum.l;
-      const int64_t line = (int64_t{info.token} * call.num_kv_heads + info.head) * heads + head;
-      *reinterpret_cast<uint2*>(static_cast<T*>(call.out) + line * kDim + dim) = {
-          pack2<T>(sum.o.x * scale, sum.o.y * scale), pack2<T>(sum.o.z * scale, sum.o.w * scale)};
-    };
-    for_each_part([&](int head, int dim) {
+    const auto join_warps = [&](int head, int dim) {
       Sum sum;
       for (int i = 0; i < kConsumerWarps; ++i) {
         sum.add(stats[i * L::kHeads + head],
                 *reinterpret_cast<const float4*>(join + (i * heads + head) * L::kJoinStride + dim));
       }
-      if (info.cut_slot < 0) return finish(sum, head, dim);
-      const int64_t line = int64_t{info.cut_slot} * heads + head;
-      *reinterpret_cast<float4*>(cut.o + line * kDim + dim) = sum.o;
-      if (dim == 0) cut.ml[line] = {sum.m, sum.l};
-    });
+      return sum;
+    };
+    int32_t* arrivals = call.workspace.arrivals + info.first_cta;
+    const int cta = static_cast<int>(blockIdx.x);
 
-    if (info.cut_slot >= 0) {
-      int* is_last = reinterpret_cast<int*>(shared + L::kIsLast);
+    if (info.first_cta != cta) {
+      for_each_part([&](int head, int dim) {
+        const Sum sum = join_warps(head, dim);
+        const int64_t line = int64_t{cta} * heads + head;
+        *reinterpret_cast<float4*>(cut.o + line * kDim + dim) = sum.o;
+        if (dim == 0) cut.ml[line] = {sum.m, sum.l};
+      });
       __threadfence();
-      sm90::named_barrier(1, kConsumers);
-      if (threadIdx.x == 0) {
-        int* arrivals = call.workspace.arrivals + info.first_cta;
-        *is_last = atomicAdd(arrivals, 1) + 1 == info.contributors;
-        if (*is_last) *arrivals = 0;  // for the next layer
-      }
-      sm90::named_barrier(1, kConsumers);
-      if (*is_last) {
-        __threadfence();
-        for_each_part([&](int head, int dim) {
-          Sum sum;
-          add_partials(sum, cut, kDim, call.row_ctas + info.first_cta, 1, head, dim);
-          add_partials(sum, cut, kDim, info.first_cta + 1, info.contributors - 1, head, dim);
-          finish(sum, head, dim);
-        });
-      }
+      sm90::named_barrier(1, kConsumers);  // the next item may write, too
+      if (threadIdx.x == 0) atomicAdd(arrivals, 1);
+      return;
     }
-    sm90::named_barrier(1, kConsumers);  // the next item may write
+
+    if (info.prefix_slots > 0) sm90::wait_for_previous();
+    while (info.contributors > 0 && load_acquire(arrivals) < info.contributors) {
+    }
+    for_each_part([&](int head, int dim) {
+      Sum sum = join_warps(head, dim);
+      add_partials(sum, cut, kDim, cta + 1, info.contributors, head, dim);
+      add_partials(sum, call.workspace.prefix, kDim, info.prefix_slot, info.prefix_slots,
+                   info.prefix_row + head, dim);
+      const float scale = 1 / sum.l;
+      const int64_t line = (int64_t{info.token} * call.num_kv_heads + info.head) * heads + head;
+      *reinterpret_cast<uint2*>(static_cast<T*>(call.out) + line * kDim + dim) = {
+          pack2<T>(sum.o.x * scale, sum.o.y * scale), pack2<T>(sum.o.z * scale, sum.o.w * scale)};
+    });
+    sm90::named_barrier(1, kConsumers);                            // the next item may write
+    if (info.contributors > 0 && threadIdx.x == 0) *arrivals = 0;  // for the next layer
   }
 
   __device__ void run() {
@@ -475,7 +476,7 @@ struct Consumer {
 };
 
 template <typename T, int kDim, int kHeadTiles>
-__global__ __launch_bounds__(kThreads) void decode_kernel(const Call call) {
+__global__ __launch_bounds__(kThreads, kDim <= 128 ? 2 : 1) void decode_kernel(const Call call) {
   using L = Layout<kDim, kHeadTiles>;
   extern __shared__ __align__(128) unsigned char shared[];
   uint64_t* full = reinterpret_cast<uint64_t*>(shared);
@@ -502,7 +503,7 @@ __global__ __launch_bounds__(kThreads) void decode_kernel(const Call call) {
   if (!call.behind_prefixes) sm90::wait_for_previous();
 
   if (tid >= kConsumers) {
-    produce<T, kDim, kHeadTiles>(call, shared);
+    produce<T, kDim, kHeadTiles>(call, shared, tid < kConsumers + 32);
   } else {
     Consumer<T, kDim, kHeadTiles>(call, shared).run();
   }
@@ -512,13 +513,18 @@ __global__ __launch_bounds__(kThreads) void decode_kernel(const Call call) {
 template <typename T, int kDim, int kHeadTiles>
 void launch_decode(const Launch& on, Call call) {
   using L = Layout<kDim, kHeadTiles>;
-  constexpr int kMaxShared = 227 * 1024;
+  constexpr int kMaxShared = 227 * 1024, kSharedPerSm = 228 * 1024;
   static const bool allowed [[maybe_unused]] =
       allow_shared_bytes("decode_attention", decode_kernel<T, kDim, kHeadTiles>, kMaxShared);
-  call.stages = tuning.stage_bytes / L::kStageBytes;
+  const int per_sm = ctas_per_sm(call.num_rows, call.num_kv_heads);
+  call.stages = (per_sm == 1 ? 104 : 72) * 1024 / L::kStageBytes;
   call.stages = call.stages < 2 ? 2 : call.stages > kMaxStages ? kMaxStages : call.stages;
-  const auto bytes = static_cast<size_t>(L::bytes(call.stages, call.heads));
-  launch("decode_attention", on, {dim3(static_cast<unsigned>(call.row_ctas)), dim3(kThreads), bytes},
+  // No more CTAs fit an SM than planned, or some SMs would get more than their share.
+  const int least = kSharedPerSm / (per_sm + 1) - 1024 + 16;
+  const int bytes = L::bytes(call.stages, call.heads);
+  launch("decode_attention", on,
+         {dim3(static_cast<unsigned>(num_sms() * per_sm)), dim3(kThreads),
+          static_cast<size_t>(bytes < least ? least : bytes)},
          decode_kernel<T, kDim, kHeadTiles>, call);
 }
 
@@ -578,8 +584,7 @@ void decode_attention(const Launch& on, const PagedLayer& layer, const PagedRows
   kernel_call.num_rows = rows.num_decode_rows;
   kernel_call.num_kv_heads = layer.num_kv_heads;
   kernel_call.heads = call.num_q_heads / layer.num_kv_heads;
-  kernel_call.block_size = layer.block_size;
-  kernel_call.row_ctas = grid_sizes().row_ctas;
+  kernel_call.block_size = Divider(layer.block_size);
   kernel_call.scale_log2 = call.scale * 1.44269504f;
   if (prefixes_served(layer, call.num_q_heads, prefixes) && !call.batch_invariant) {
     attend_prefixes(on, layer, rows, prefixes, call, kernel_call.workspace);

@@ -176,8 +176,7 @@ class Step {
   }
 
   void fill_cache() {
-    const int64_t count =
-        int64_t{num_blocks_} * s_.num_kv_heads * s_.block_size * s_.head_dim;
+    const int64_t count = int64_t{num_blocks_} * s_.num_kv_heads * s_.block_size * s_.head_dim;
     keys_.assign(static_cast<size_t>(count), std::numeric_limits<float>::quiet_NaN());
     values_ = keys_;
     std::normal_distribution<float> normal;
@@ -264,8 +263,8 @@ class Step {
   DeviceArray num_groups_ = integers(1), prefix_len_ = integers(SharedPrefixes::kMaxGroups),
               member_begin_ = integers(SharedPrefixes::kMaxGroups + 1),
               members_ = integers(s_.kv_len.size());
-  DeviceArray device_q_{s_.dtype, {num_tokens_, s_.num_q_heads * s_.head_dim}};
-  DeviceArray out_{s_.dtype, {num_tokens_, s_.num_q_heads * s_.head_dim}};
+  DeviceArray device_q_{s_.dtype, {num_tokens_, s_.num_q_heads* s_.head_dim}};
+  DeviceArray out_{s_.dtype, {num_tokens_, s_.num_q_heads* s_.head_dim}};
   DeviceArray workspace_{DType::kU8,
                          {static_cast<int64_t>(decode_workspace_bytes(
                              num_rows_, s_.num_q_heads, s_.num_kv_heads, s_.head_dim))}};

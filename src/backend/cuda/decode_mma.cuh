@@ -1,6 +1,7 @@
 // The warp's matrix product m16n8k16 and its ways to and from shared memory, for the decode kernel.
-// Lane 4 g + t holds of A [16, 16] the pairs at rows g, g + 8 and columns 2 t, 2 t + 8; of B [16, 8]
-// the pairs at rows 2 t, 2 t + 8 of column g; of C [16, 8] the pairs at rows g, g + 8, columns 2 t.
+// Lane 4 g + t holds of A [16, 16] the pairs at rows g, g + 8 and columns 2 t, 2 t + 8; of B [16,
+// 8] the pairs at rows 2 t, 2 t + 8 of column g; of C [16, 8] the pairs at rows g, g + 8, columns 2
+// t.
 #pragma once
 
 #include <cuda_bf16.h>

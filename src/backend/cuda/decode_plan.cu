@@ -7,7 +7,7 @@
 namespace octavo::cuda {
 namespace decode {
 
-GridSizes grid_sizes() {
+int num_sms() {
   static const int sms = [] {
     int device = 0, count = 0;
     cudaGetDevice(&device);
@@ -16,11 +16,11 @@ GridSizes grid_sizes() {
     if (error != cudaSuccess) note_error("decode_attention", error);
     return count > 0 ? count : 1;
   }();
-  return {tuning.ctas_per_sm * sms, sms};
+  return sms;
 }
 
 size_t carve_workspace(void* base, const WorkspaceShape& shape, Workspace* workspace) {
-  const auto [row_ctas, prefix_ctas] = grid_sizes();
+  const int row_ctas = 2 * num_sms(), prefix_ctas = num_sms();
   const int group = shape.num_q_heads / shape.num_kv_heads;
   size_t used = 0;
   const auto take = [&]<typename T>(T*& pointer, size_t count) {
@@ -39,7 +39,7 @@ size_t carve_workspace(void* base, const WorkspaceShape& shape, Workspace* works
   take(w.arrivals, static_cast<size_t>(row_ctas));
   take(w.groups, SharedPrefixes::kMaxGroups);
   take(w.rows, static_cast<size_t>(shape.max_rows) + 1);
-  take_partials(w.cut, 2 * row_ctas, group);
+  take_partials(w.cut, row_ctas, group);
   const int members = members_per_tile(group);
   const int query_tiles =
       (shape.max_rows + members - 1) / members + (SharedPrefixes::kMaxGroups - 1);
@@ -57,13 +57,14 @@ struct PlanCall {
   const int32_t* kv_len;
   const int32_t* row_begin;
   const int32_t* block_begin;
+  const int32_t* blocks;
+  Divider block_size;
   int num_rows;
   int num_kv_heads;
   int heads_per_kv_head;
   int window;
   SharedPrefixes prefixes;
   int row_ctas, prefix_ctas;
-  int min_tiles;  // of a slice, where there are enough
   bool cut_rows;
 };
 
@@ -88,9 +89,11 @@ __device__ int exclusive_sum(int value, int* total) {
   return sum - value + (warp == 0 ? 0 : before);
 }
 
-__device__ int slices(int tiles, int min_tiles, int ctas) {
-  const int wanted = (tiles + min_tiles - 1) / min_tiles;
-  return wanted < 1 ? 1 : wanted > ctas ? ctas : wanted;
+// Slices of at least two tiles, for each of an item's slices costs the CTA that sums them; single
+// tiles where there are so few that the sum is short.
+__device__ int slices(int tiles, int ctas) {
+  const int wanted = tiles <= 64 ? tiles : (tiles + 1) / 2;
+  return max(min(wanted, ctas), 1);
 }
 
 // Thread 0: the prefixes' sequence.
@@ -113,7 +116,7 @@ __device__ void plan_groups(const PlanCall& call, int num_groups) {
     tile += items * group.tiles;
     call.workspace.groups[g] = group;
   }
-  call.workspace.header->prefixes = {tile, slices(tile, call.min_tiles, call.prefix_ctas)};
+  call.workspace.header->prefixes = {tile, slices(tile, call.prefix_ctas)};
   call.workspace.header->num_groups = num_groups;
 }
 
@@ -148,11 +151,14 @@ __global__ __launch_bounds__(kThreads) void plan_kernel(const PlanCall call) {
     const int number = membership[row];
     plan.group = number < 0 ? -1 : number % SharedPrefixes::kMaxGroups;
     plan.member = number < 0 ? 0 : number / SharedPrefixes::kMaxGroups;
-    plan.begin = plan.group >= 0                                  ? call.prefixes.prefix_len[plan.group]
+    plan.begin = plan.group >= 0                           ? call.prefixes.prefix_len[plan.group]
                  : call.window > 0 && kv_len > call.window ? kv_len - call.window
-                                                                  : 0;
+                                                           : 0;
     plan.end = kv_len;
-    if (plan.begin == 0) plan.group = -1;  // an empty prefix
+    if (plan.begin == 0 || plan.begin >= plan.end) {  // an empty prefix, or no member of it
+      plan.begin = 0;
+      plan.group = -1;
+    }
     plan.block_begin = call.block_begin[row];
     plan.token = call.row_begin[row];
     return plan;
@@ -174,8 +180,7 @@ __global__ __launch_bounds__(kThreads) void plan_kernel(const PlanCall call) {
   if (tid == 0) w.rows[call.num_rows] = {};
   __syncthreads();
 
-  const Cut cut = {total * call.num_kv_heads,
-                   slices(total * call.num_kv_heads, call.min_tiles, call.row_ctas)};
+  const Cut cut = {total * call.num_kv_heads, slices(total * call.num_kv_heads, call.row_ctas)};
   if (tid == 0) w.header->rows = cut;
   for (int cta = tid; cta < call.row_ctas; cta += kThreads) {
     w.arrivals[cta] = 0;
@@ -205,6 +210,13 @@ __global__ __launch_bounds__(kThreads) void plan_kernel(const PlanCall call) {
       plan.first.first_tile = first[row] * call.num_kv_heads;
       const int of_head = plan.first.tiles();
       plan.head = of_head > 0 ? (begin - plan.first.first_tile) / of_head : 0;
+      const int first_token = (plan.first.base() + plan.tile) * kTileTokens;
+#pragma unroll
+      for (int i = 0; i < kPieces; ++i) {
+        const int token = first_token + i * kPieceTokens;
+        if (token + kPieceTokens > plan.first.begin && token < plan.first.end)
+          plan.blocks[i] = call.blocks[plan.first.block_begin + call.block_size.quotient(token)];
+      }
     }
     w.ctas[cta] = plan;
   }
@@ -223,7 +235,8 @@ void plan_decode(const Launch& on, const PagedLayer& layer, const PagedRows& row
   using namespace decode;
   if (rows.num_decode_rows == 0) return;
   PlanCall call = {};
-  carve_workspace(workspace, {rows.num_decode_rows, num_q_heads, layer.num_kv_heads, layer.head_dim},
+  carve_workspace(workspace,
+                  {rows.num_decode_rows, num_q_heads, layer.num_kv_heads, layer.head_dim},
                   &call.workspace);
   call.kv_len = rows.kv_len;
   call.row_begin = rows.row_begin;
@@ -233,10 +246,10 @@ void plan_decode(const Launch& on, const PagedLayer& layer, const PagedRows& row
   call.heads_per_kv_head = num_q_heads / layer.num_kv_heads;
   call.window = layer.window;
   if (prefixes_served(layer, num_q_heads, prefixes) && !batch_invariant) call.prefixes = prefixes;
-  const GridSizes sizes = grid_sizes();
-  call.row_ctas = sizes.row_ctas;
-  call.prefix_ctas = sizes.prefix_ctas;
-  call.min_tiles = tuning.min_tiles;
+  call.blocks = rows.blocks;
+  call.block_size = Divider(layer.block_size);
+  call.row_ctas = num_sms() * ctas_per_sm(rows.num_decode_rows, layer.num_kv_heads);
+  call.prefix_ctas = num_sms();
   call.cut_rows = !batch_invariant;
   launch("plan_decode", on, {dim3(1), dim3(kThreads)}, plan_kernel, call);
 }

@@ -5,8 +5,11 @@
 // head (all query heads of the group together); its tiles are the row's tokens, less those outside
 // the window or in a shared prefix. All tiles of all items, in the order of (row, head, tile), are
 // one sequence, which is cut into slices of equal length, one per CTA: slice c is [begin(c),
-// begin(c + 1)). So only the first and the last item of a slice can be cut; each leaves a partial
-// result, and the CTA that arrives last sums the partial results in order.
+// begin(c + 1)). So only the first and the last item of a slice can be cut. The CTA in whose slice
+// an item begins finishes it: the others leave partial results, at the beginning of their slices,
+// and it adds them to its own in order, at the end of its slice. It waits for them there; they
+// waited for nobody before, so the kernel cannot hang even where not all CTAs fit the GPU at once
+// (CTAs start in the order of their numbers).
 //
 // The shared prefixes are a second sequence of the same kind. Its items are (group, KV head, query
 // tile), a query tile being the query heads of as many members as fit 128 rows.
@@ -24,12 +27,25 @@ namespace octavo::cuda::decode {
 inline constexpr int kTileTokens = 64;
 inline constexpr int kQueryTile = 128;
 
-struct Tuning {
-  int ctas_per_sm = 1;
-  int stage_bytes = 104 * 1024;
-  int min_tiles = 2;
+inline constexpr int kPieceTokens = 8;  // what one copy brings
+inline constexpr int kPieces = kTileTokens / kPieceTokens;
+
+// Divides token positions by the block size, exactly for positions below 2^32 / divisor (and for
+// powers of two always).
+struct Divider {
+  uint32_t divisor, inverse;
+
+  Divider() : Divider(16) {}
+  explicit Divider(int d)
+      : divisor(static_cast<uint32_t>(d)),
+        inverse(static_cast<uint32_t>(((uint64_t{1} << 32) + divisor - 1) / divisor)) {}
+  __device__ int quotient(int n) const {
+    return static_cast<int>(__umulhi(static_cast<uint32_t>(n), inverse));
+  }
+  __device__ int remainder(int n, int quotient) const {
+    return n - quotient * static_cast<int>(divisor);
+  }
 };
-inline Tuning tuning;
 
 // A sequence of tiles cut into slices of equal length.
 struct Cut {
@@ -58,7 +74,6 @@ struct alignas(16) RowPlan {
   int32_t token;        // of q and out
   int32_t group;        // of shared prefixes; -1: none
   int32_t member;       // of the group
-  int32_t unused;
 
   __host__ __device__ int base() const { return begin / kTileTokens; }  // the first tile's number
   __host__ __device__ int tiles() const { return (end + kTileTokens - 1) / kTileTokens - base(); }
@@ -69,6 +84,7 @@ struct alignas(16) CtaPlan {
   int32_t tiles;
   int32_t row, head, tile;  // tile of the item
   RowPlan first;            // the plan of `row`
+  int32_t blocks[kPieces];  // where the pieces of the first tile lie
 };
 
 struct alignas(16) GroupPlan {
@@ -93,19 +109,20 @@ struct Partials {
 struct Workspace {
   PlanHeader* header;
   CtaPlan* ctas;      // [row_ctas]
-  int32_t* arrivals;  // [row_ctas]: of the item that is cut at the end of slice c
+  int32_t* arrivals;  // [row_ctas]: partial results of the item cut at the end of slice c
   GroupPlan* groups;  // [kMaxGroups]
   RowPlan* rows;      // [max_rows + 1]
-  Partials cut;       // slot c: the item that began before slice c; row_ctas + c: the one that ends
-                      // after it
+  Partials cut;       // slot c: of the item that began before slice c
   Partials prefix;    // slot item + c: the part of `item` in slice c
 };
 
-struct GridSizes {
-  int row_ctas;
-  int prefix_ctas;
-};
-GridSizes grid_sizes();  // of the current device, read once
+int num_sms();  // of the current device, read once
+
+// The decode kernel's CTAs per SM: two hide each other's waits, but halve the slices, which is a
+// loss where there are few items.
+inline int ctas_per_sm(int num_rows, int num_kv_heads) {
+  return num_rows * num_kv_heads > 2 * num_sms() ? 2 : 1;
+}
 
 struct WorkspaceShape {
   int max_rows, num_q_heads, num_kv_heads, head_dim;

@@ -1,12 +1,14 @@
-// Decode attention over shared prefixes: the queries of a group's members, stacked into tiles of 128
-// rows per KV head, against the prefix they share, which is thus read once per query tile instead of
-// once per member. The result is left as partial sums (decode_plan.cuh), which the decode kernel
-// joins with those of each member's own tokens.
+// Decode attention over shared prefixes: the queries of a group's members, stacked into tiles of
+// 128 rows per KV head, against the prefix they share, which is thus read once per query tile
+// instead of once per member. The result is left as partial sums (decode_plan.cuh), which the
+// decode kernel joins with those of each member's own tokens.
 //
-// One CTA per slice of the prefixes' sequence: a producer warp brings tiles of 64 tokens of keys and
-// values into a ring in shared memory (boxes of the cache seen as a matrix of [tokens, head_dim]);
-// two consumer warpgroups take 64 query rows each. While the tensor cores compute the scores of
-// tile i + 1 and the values of tile i, the other warpgroup is at its exponentials.
+// One CTA per slice of the prefixes' sequence: four producer warps bring tiles of 64 tokens of keys
+// and values, every fourth each, into a ring in shared memory (boxes of the cache seen as a matrix
+// of [tokens, head_dim]); two consumer warpgroups take 64 query rows each. They take turns at the
+// tensor cores: while one's products run (the scores of tile i, the values of tile i - 1), the
+// other is at its exponentials. The queries stay in registers: read from shared memory they would
+// double what the scores' products read there.
 
 #include "backend/cuda/decode_mma.cuh"
 #include "backend/cuda/decode_plan.cuh"
@@ -19,8 +21,9 @@ namespace octavo::cuda::decode {
 namespace {
 
 constexpr int kConsumers = 2 * 128;
-constexpr int kThreads = kConsumers + 128;  // one warp of the last warpgroup produces
-constexpr int kStages = 3;
+constexpr int kProducerWarps = 4;
+constexpr int kThreads = kConsumers + 32 * kProducerWarps;
+constexpr int kStages = 6;
 constexpr int kHalfBytes = kTileTokens * 128;  // 64 dims of a tile: rows of 128 bytes, swizzled
 
 struct Call {
@@ -30,7 +33,7 @@ struct Call {
   const int32_t* members;
   int num_kv_heads;
   int heads;  // query heads per KV head
-  int block_size;
+  Divider block_size;
   int box_rows;
   int cache_rows;  // of the tensor maps
   float scale_log2;
@@ -87,25 +90,31 @@ __device__ void produce(const Call& call, const Ring<kDim>& ring, const CUtensor
   const int row_boxes = kTileTokens / call.box_rows;
   const int row_box = lane % row_boxes, half = lane / row_boxes % (kDim / 64);
   const int which = lane / row_boxes / (kDim / 64);
-  const int offset =
-      which * R::kValues + half * kHalfBytes + row_box * call.box_rows * 128;
+  const int offset = which * R::kValues + half * kHalfBytes + row_box * call.box_rows * 128;
   // The row of the cache matrix where tile `tile` has this lane's box; behind the prefix, and so
   // zeros, where there is no such token.
   const auto find_row = [&](const Part& part, int tile) {
     const int token = tile * kTileTokens + row_box * call.box_rows;
     if (which > 1 || token >= part.group.prefix_len) return call.cache_rows;
-    const int block = call.blocks[part.group.block_begin + token / call.block_size];
-    return (block * call.num_kv_heads + part.head) * call.block_size + token % call.block_size;
+    const int index = call.block_size.quotient(token);
+    const int block = call.blocks[part.group.block_begin + index];
+    return (block * call.num_kv_heads + part.head) * static_cast<int>(call.block_size.divisor) +
+           call.block_size.remainder(token, index);
   };
   const int num_groups = call.workspace.header->num_groups;
-  int stage = 0;
+  const int warp = static_cast<int>(threadIdx.x) / 32 - kConsumers / 32;
+  // Tile n of the slice is warp n % kProducerWarps's and goes to stage n % kStages.
+  int n = warp, stage = warp, part_begin = begin;
   uint32_t parity = 1;
-  for (int position = begin; position < end;) {
-    const Part part = find_part(call.workspace, num_groups, call.num_kv_heads, position, end);
-    int next_row = find_row(part, part.tile);
-    for (int i = 0; i < part.tiles; ++i) {
+  static_assert(kProducerWarps <= kStages);
+  while (part_begin < end) {
+    const Part part = find_part(call.workspace, num_groups, call.num_kv_heads, part_begin, end);
+    int i = n - (part_begin - begin);  // the tile's number within the part
+    int next_row = i < part.tiles ? find_row(part, part.tile + i) : 0;
+    for (; i < part.tiles; i += kProducerWarps, n += kProducerWarps) {
       const int row = next_row;
-      if (i + 1 < part.tiles) next_row = find_row(part, part.tile + i + 1);
+      if (i + kProducerWarps < part.tiles)
+        next_row = find_row(part, part.tile + i + kProducerWarps);
       sm90::wait(&ring.empty[stage], parity);
       if (lane == 0) sm90::arrive_expecting(&ring.full[stage], R::kStageBytes);
       __syncwarp();
@@ -113,10 +122,20 @@ __device__ void produce(const Call& call, const Ring<kDim>& ring, const CUtensor
         sm90::load_box(ring.tiles + stage * R::kStageBytes + offset, which == 0 ? keys : values,
                        half * 64, row, &ring.full[stage]);
       }
-      if (++stage == kStages) stage = 0, parity ^= 1;
+      stage += kProducerWarps;
+      if (stage >= kStages) stage -= kStages, parity ^= 1;
     }
-    position += part.tiles;
+    part_begin += part.tiles;
   }
+}
+
+// The turns of the two warpgroups: a hardware barrier each, at which one waits and the other
+// arrives.
+__device__ __forceinline__ void await_turn(int warpgroup) {
+  sm90::named_barrier(1 + warpgroup, kConsumers);
+}
+__device__ __forceinline__ void end_turn(int warpgroup) {
+  sm90::named_arrive(2 - warpgroup, kConsumers);
 }
 
 template <typename T, int kDim>
@@ -126,6 +145,8 @@ __device__ void consume(const Call& call, const Ring<kDim>& ring, int begin, int
   const int first_row = static_cast<int>(threadIdx.x) / 32 * 16 + g;  // this and + 8 are ours
   const int num_groups = call.workspace.header->num_groups;
   const int members_in_tile = members_per_tile(call.heads);
+  const int warpgroup = static_cast<int>(threadIdx.x) / 128;
+  if (warpgroup == 1) end_turn(1);  // the first turn is warpgroup 0's
   int stage = 0;
   uint32_t parity = 0;
   const auto release = [&](int s) {
@@ -146,7 +167,8 @@ __device__ void consume(const Call& call, const Ring<kDim>& ring, int begin, int
       if (valid) {
         const int batch_row = call.members[part.group.member_begin + member];
         const int64_t token = call.workspace.rows[batch_row].token;
-        const int64_t head = (token * call.num_kv_heads + part.head) * call.heads + row % call.heads;
+        const int64_t head =
+            (token * call.num_kv_heads + part.head) * call.heads + row % call.heads;
         line = reinterpret_cast<const uint32_t*>(static_cast<const T*>(call.q) + head * kDim) + t;
       }
 #pragma unroll
@@ -238,8 +260,10 @@ __device__ void consume(const Call& call, const Ring<kDim>& ring, int begin, int
       const int previous = stage;
       if (++stage == kStages) stage = 0, parity ^= 1;
       sm90::wait(&ring.full[stage], parity);
+      await_turn(warpgroup);
       issue_scores(ring.tiles + stage * R::kStageBytes);
       issue_values(ring.tiles + previous * R::kStageBytes + R::kValues);
+      end_turn(warpgroup);
       sm90::wait_products<1>();
       exponentiate(part.tile + i);
       wait_values();
@@ -278,9 +302,9 @@ __device__ void consume(const Call& call, const Ring<kDim>& ring, int begin, int
 }
 
 template <typename T, int kDim>
-__global__ __launch_bounds__(kThreads, 1) void prefix_kernel(
-    const __grid_constant__ CUtensorMap keys, const __grid_constant__ CUtensorMap values,
-    const Call call) {
+__global__ void __launch_bounds__(kThreads, 1)
+    prefix_kernel(const __grid_constant__ CUtensorMap keys,
+                  const __grid_constant__ CUtensorMap values, const Call call) {
   extern __shared__ unsigned char shared[];
   const Ring<kDim> ring(shared);
   if (threadIdx.x == 0) {
@@ -303,7 +327,7 @@ __global__ __launch_bounds__(kThreads, 1) void prefix_kernel(
   const int begin = cut.begin(cta), end = cut.begin(cta + 1);
   if (threadIdx.x >= kConsumers) {
     sm90::give_registers<40>();
-    if (threadIdx.x < kConsumers + 32) produce<kDim>(call, ring, &keys, &values, begin, end);
+    produce<kDim>(call, ring, &keys, &values, begin, end);
   } else {
     sm90::take_registers<232>();
     consume<T, kDim>(call, ring, begin, end);
@@ -316,8 +340,7 @@ void launch_prefix(const Launch& on, const CUtensorMap& keys, const CUtensorMap&
   constexpr size_t kShared = Ring<kDim>::kShared;
   static const bool allowed [[maybe_unused]] =
       allow_shared_bytes("decode_attention", prefix_kernel<T, kDim>, kShared);
-  launch("decode_attention", on,
-         {dim3(static_cast<unsigned>(grid_sizes().prefix_ctas)), dim3(kThreads), kShared},
+  launch("decode_attention", on, {dim3(static_cast<unsigned>(num_sms())), dim3(kThreads), kShared},
          prefix_kernel<T, kDim>, keys, values, call);
 }
 
@@ -333,7 +356,7 @@ void attend_prefixes(const Launch& on, const PagedLayer& layer, const PagedRows&
   kernel_call.members = prefixes.members;
   kernel_call.num_kv_heads = layer.num_kv_heads;
   kernel_call.heads = call.num_q_heads / layer.num_kv_heads;
-  kernel_call.block_size = layer.block_size;
+  kernel_call.block_size = Divider(layer.block_size);
   kernel_call.box_rows = layer.block_size % 64 == 0 ? 64 : layer.block_size % 32 == 0 ? 32 : 16;
   kernel_call.cache_rows = layer.num_blocks * layer.num_kv_heads * layer.block_size;
   kernel_call.scale_log2 = call.scale * 1.44269504f;
@@ -343,9 +366,8 @@ void attend_prefixes(const Launch& on, const PagedLayer& layer, const PagedRows&
   };
   const CUtensorMap keys = map_of(layer.keys), values = map_of(layer.values);
   if (layer.dtype == DType::kBF16) {
-    layer.head_dim == 64
-        ? launch_prefix<__nv_bfloat16, 64>(on, keys, values, kernel_call)
-        : launch_prefix<__nv_bfloat16, 128>(on, keys, values, kernel_call);
+    layer.head_dim == 64 ? launch_prefix<__nv_bfloat16, 64>(on, keys, values, kernel_call)
+                         : launch_prefix<__nv_bfloat16, 128>(on, keys, values, kernel_call);
   } else {
     layer.head_dim == 64 ? launch_prefix<__half, 64>(on, keys, values, kernel_call)
                          : launch_prefix<__half, 128>(on, keys, values, kernel_call);

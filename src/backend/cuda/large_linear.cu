@@ -3,26 +3,31 @@
 // A tile is out[128 rows, kColumns columns]. Tiles come in pairs, the two CTAs of a cluster work on
 // one pair, and clusters stay and walk over the pairs (walk order: tile_at). The pair either shares
 // its rows of weight or its rows of x: each CTA loads half of what is shared into both (multicast),
-// so that a tile costs less L2 traffic. A CTA has three warpgroups:
+// so that a tile costs less L2 traffic. Pairs left for the last round are split when they are few:
+// the two CTAs of a cluster take one tile and half of k each, then add their sums (combine).
+//
+// A CTA has three warpgroups:
 //
 //   consumers 0, 1   each multiplies 64 rows of x with the tile's rows of weight, 64 deep a step,
-//                    then applies bias, activation and residual and writes 16-bit results, 64
-//                    columns (a chunk) at a time, into buffers in shared memory
+//                    then applies bias, activation and residual, turns the result through a buffer
+//                    in shared memory, 64 columns (a chunk) at a time, and stores it
 //   third, warp 0    loads x and weight into a ring of stages, running ahead into the next tile
-//   third, warp 1, 2 (one for each consumer) loads the residual into the consumer's buffers before
-//                    they are written, and stores them once they are
+//   third, warp 1, 2 (one for each consumer) loads the residual into the consumer's buffers
 //
 // The consumers do not wait for each other. While one finishes its tile the other one keeps the
 // tensor cores busy, which hides most of the finish.
 //
-// Barriers, all in shared memory, u counting the uses of one stage or buffer:
-//   full[stage]      use u is loaded: one arrival (expecting bytes of both CTAs' copies)
-//   empty[stage]     use u is read, by the 8 consumer warps of both CTAs, since both load into it
-//   ready[w][b]      buffer b of consumer w may be written, and holds the residual if there is one
-//   written[w][b]    its 4 warps have written it
+// Barriers, all in shared memory:
+//   full[stage]      its load is complete: one arrival, and the bytes of both CTAs' copies
+//   empty[stage]     it is read, by the 8 consumer warps of both CTAs, since both load into it
+//   ready[w][b]      buffer b of consumer w holds the residual of its next chunk
+//   taken[w][b]      the consumer's 4 warps are done with it
+//   other_read       the 8 consumer warps of the other CTA have read all its stages (split tiles)
+//   received         the other CTA's sums are here (split tiles)
 //
-// Results that the copy engine cannot store (float32, rows not a multiple of 16 bytes) leave
-// through the same buffers, warp by warp and without the third warpgroup.
+// The finish is long straight code, and after other kernels and their weights its instructions are
+// in no cache: reading them took 5 us at the end of the first tile. So consumers rehearse the
+// finish while they wait for the kernel before this one.
 #include "backend/cuda/large_linear.h"
 
 #include <algorithm>
@@ -53,40 +58,58 @@ struct Problem {
   bool shares_weight;           // the tiles of a pair are neighbours in m, else in n
   int pair_rows, pair_columns;  // pairs in m and n
   int group;                    // pair rows walked together
+  int items;                    // of work: the first whole_pairs are pairs, then come split tiles,
+  int whole_pairs;              // two of each further pair
   Activation activation;
   const float* bias;     // [n] or null
   const void* residual;  // [m, n] or null
   void* out;             // [m, n], or [m, n / 2] with kSwiGlu
   bool out_is_float;
-  bool by_copy_engine;  // out leaves through out_map, the residual comes through residual_map
+  int out_columns;
+  bool whole_units;  // out is 16 bits wide and its rows are multiples of 16 bytes
 };
 
 template <int kColumns>
 struct Shared {
-  static constexpr int kStages = kColumns == 128 ? 6 : 4;
+  static constexpr int kStages = kColumns == 64 ? 8 : kColumns == 128 ? 6 : 4;
   static constexpr uint32_t kStageBytes = (kRows + kColumns) * kLineBytes;
   uint8_t x[kStages][kRows * kLineBytes];
   uint8_t weight[kStages][kColumns * kLineBytes];
   uint8_t chunk[kConsumers][kBuffers][kChunkBytes];
   uint64_t full[kStages], empty[kStages];
-  uint64_t ready[kConsumers][kBuffers], written[kConsumers][kBuffers];
+  uint64_t ready[kConsumers][kBuffers], taken[kConsumers][kBuffers];
+  uint64_t other_read, received;
 };
 
 struct Tile {
-  int row, column;  // the first of out; with kSwiGlu, column of the product before it
+  int row, column;  // its first, of the product: with kSwiGlu, out has half as many columns
 };
 
 // Pairs are walked down m within a group of rows of x, then along n: about 132 tiles are in work at
 // once, and a group's x and their few columns of weight fit into L2 together.
 template <int kColumns>
-__device__ __forceinline__ Tile tile_at(const Problem& p, int pair, int rank) {
+__device__ __forceinline__ Tile tile_at(const Problem& p, int pair, int member) {
   const int group_pairs = p.group * p.pair_columns;
   const int first_row = pair / group_pairs * p.group;
   const int rows = min(p.group, p.pair_rows - first_row);
   const int within = pair % group_pairs;
   const int row = first_row + within % rows, column = within / rows;
-  return p.shares_weight ? Tile{(2 * row + rank) * kRows, column * kColumns}
-                         : Tile{row * kRows, (2 * column + rank) * kColumns};
+  return p.shares_weight ? Tile{(2 * row + member) * kRows, column * kColumns}
+                         : Tile{row * kRows, (2 * column + member) * kColumns};
+}
+
+// What CTA `rank` of a cluster does of an item.
+struct Work {
+  Tile tile;
+  int first_step, steps;
+  bool split;
+};
+template <int kColumns>
+__device__ __forceinline__ Work work_at(const Problem& p, int item, int rank) {
+  if (item < p.whole_pairs) return {tile_at<kColumns>(p, item, rank), 0, p.steps, false};
+  const int i = item - p.whole_pairs;
+  const int half = (p.steps + 1) / 2;  // a step beyond k adds zeros
+  return {tile_at<kColumns>(p, p.whole_pairs + i / 2, i % 2), rank * half, half, true};
 }
 
 // Fills the ring, one thread. Waits for the kernel before only once the first weights are on their
@@ -94,95 +117,83 @@ __device__ __forceinline__ Tile tile_at(const Problem& p, int pair, int rank) {
 template <int kColumns>
 __device__ __forceinline__ void load_stages(const Problem& p, const CUtensorMap* x_map,
                                             const CUtensorMap* weight_map, Shared<kColumns>& s,
-                                            int rank, int first_pair, int pairs, int clusters) {
+                                            int rank, int first_item, int clusters) {
   constexpr int kStages = Shared<kColumns>::kStages;
   constexpr int kHalf = kColumns / 2;
   constexpr uint16_t kBoth = 3;
-  auto load_weight = [&](int stage, const Tile& tile, int step) {
+  auto load_weight = [&](int stage, const Work& work, int step) {
+    const int k = (work.first_step + step) * kDepth;
     sm90::arrive_expecting(&s.full[stage], Shared<kColumns>::kStageBytes);
-    if (p.shares_weight) {
-      sm90::load_box_multicast(s.weight[stage] + rank * kHalf * kLineBytes, weight_map,
-                               step * kDepth, tile.column + rank * kHalf, &s.full[stage], kBoth);
+    if (p.shares_weight && !work.split) {
+      sm90::load_box_multicast(s.weight[stage] + rank * kHalf * kLineBytes, weight_map, k,
+                               work.tile.column + rank * kHalf, &s.full[stage], kBoth);
     } else {
       for (int half = 0; half < 2; ++half) {
-        sm90::load_box(s.weight[stage] + half * kHalf * kLineBytes, weight_map, step * kDepth,
-                       tile.column + half * kHalf, &s.full[stage]);
+        sm90::load_box(s.weight[stage] + half * kHalf * kLineBytes, weight_map, k,
+                       work.tile.column + half * kHalf, &s.full[stage]);
       }
     }
   };
-  auto load_x = [&](int stage, const Tile& tile, int step) {
-    if (p.shares_weight) {
+  auto load_x = [&](int stage, const Work& work, int step) {
+    const int k = (work.first_step + step) * kDepth;
+    if (p.shares_weight || work.split) {
       for (int half = 0; half < 2; ++half) {
-        sm90::load_box(s.x[stage] + half * kConsumerRows * kLineBytes, x_map, step * kDepth,
-                       tile.row + half * kConsumerRows, &s.full[stage]);
+        sm90::load_box(s.x[stage] + half * kConsumerRows * kLineBytes, x_map, k,
+                       work.tile.row + half * kConsumerRows, &s.full[stage]);
       }
     } else {
-      sm90::load_box_multicast(s.x[stage] + rank * kConsumerRows * kLineBytes, x_map, step * kDepth,
-                               tile.row + rank * kConsumerRows, &s.full[stage], kBoth);
+      sm90::load_box_multicast(s.x[stage] + rank * kConsumerRows * kLineBytes, x_map, k,
+                               work.tile.row + rank * kConsumerRows, &s.full[stage], kBoth);
     }
   };
 
-  const int ahead = first_pair < pairs ? min(kStages, p.steps) : 0;
-  for (int step = 0; step < ahead; ++step)
-    load_weight(step, tile_at<kColumns>(p, first_pair, rank), step);
+  Work work = work_at<kColumns>(p, first_item, rank);
+  const int ahead = min(4, work.steps);
+  for (int step = 0; step < ahead; ++step) load_weight(step, work, step);
   sm90::wait_for_previous();
 
   int stage = 0;
   uint32_t parity = 1;  // of the use before: a fresh barrier counts as past it
-  for (int pair = first_pair; pair < pairs; pair += clusters) {
-    const Tile tile = tile_at<kColumns>(p, pair, rank);
-    for (int step = 0; step < p.steps; ++step) {
-      if (pair != first_pair || step >= ahead) {
+  for (int item = first_item;;) {
+    for (int step = 0; step < work.steps; ++step) {
+      if (item != first_item || step >= ahead) {
         sm90::wait(&s.empty[stage], parity);
-        load_weight(stage, tile, step);
+        load_weight(stage, work, step);
       }
-      load_x(stage, tile, step);
+      load_x(stage, work, step);
       if (++stage == kStages) {
         stage = 0;
         parity ^= 1;
       }
     }
+    item += clusters;
+    if (item >= p.items) break;
+    work = work_at<kColumns>(p, item, rank);
   }
 }
 
-// Loads residuals into the buffers of consumer `w` and stores results from them, one thread.
+// Loads residuals into the buffers of consumer `w`, one thread.
 template <int kColumns>
-__device__ __forceinline__ void move_chunks(const Problem& p, const CUtensorMap* residual_map,
-                                            const CUtensorMap* out_map, Shared<kColumns>& s, int w,
-                                            int rank, int first_pair, int pairs, int clusters) {
-  if (first_pair >= pairs) return;
-  const int shrink = p.activation == Activation::kSwiGlu ? 2 : 1;
-  const int chunks = kColumns / shrink / kChunkColumns;  // of a tile
-  const int count = ((pairs - first_pair + clusters - 1) / clusters) * chunks;
-  auto place = [&](int i) {
-    Tile at = tile_at<kColumns>(p, first_pair + i / chunks * clusters, rank);
-    return Tile{at.row + w * kConsumerRows, at.column / shrink + i % chunks * kChunkColumns};
-  };
-  auto make_ready = [&](int i) {
-    uint64_t* ready = &s.ready[w][i % kBuffers];
-    if (p.residual == nullptr) {
-      sm90::arrive(ready);
-      return;
-    }
-    const Tile at = place(i);
-    sm90::arrive_expecting(ready, kChunkBytes);
-    sm90::load_box(s.chunk[w][i % kBuffers], residual_map, at.column, at.row, ready);
-  };
-
+__device__ __forceinline__ void load_residuals(const Problem& p, const CUtensorMap* residual_map,
+                                               Shared<kColumns>& s, int w, int rank, int first_item,
+                                               int clusters) {
+  int chunk = 0;
   sm90::wait_for_previous();
-  for (int i = 0; i < min(kBuffers, count); ++i) make_ready(i);
-  for (int i = 0; i < count; ++i) {
-    sm90::wait(&s.written[w][i % kBuffers], i / kBuffers & 1);
-    const Tile at = place(i);
-    sm90::store_box(out_map, s.chunk[w][i % kBuffers], at.column, at.row);
-    sm90::commit_stores();
-    sm90::wait_stores_read<0>();
-    if (i + kBuffers < count) make_ready(i + kBuffers);
+  for (int item = first_item; item < p.items; item += clusters) {
+    const Work work = work_at<kColumns>(p, item, rank);
+    if (work.split && w != rank) break;  // the other CTA finishes these rows
+    for (int c = 0; c < kColumns / kChunkColumns; ++c, ++chunk) {
+      const int b = chunk % kBuffers;
+      sm90::wait(&s.taken[w][b], (chunk / kBuffers & 1) ^ 1);  // by the chunk in it before
+      sm90::arrive_expecting(&s.ready[w][b], kChunkBytes);
+      sm90::load_box(s.chunk[w][b], residual_map, work.tile.column + c * kChunkColumns,
+                     work.tile.row + w * kConsumerRows, &s.ready[w][b]);
+    }
   }
 }
 
 // v / (1 + exp(-z)): silu with z = v, and gelu's tanh form with z = 2 sqrt(2/pi) (v + 0.044715
-// v^3).
+// v^3), since (1 + tanh(z / 2)) / 2 = 1 / (1 + exp(-z)).
 __device__ __forceinline__ float times_sigmoid(float v, float z) {
   return __fdividef(v, 1 + __expf(-z));
 }
@@ -219,12 +230,21 @@ __device__ __forceinline__ void add_bias_and_gelu(const Problem& p, float (&d)[k
   }
 }
 
-// Writes columns [64 c, 64 c + 64) of the consumer's result into a buffer, in the swizzle of the
-// tensor maps: 16-byte unit u of line r is at u ^ r % 8, which also keeps a warp's 32 words in 32
-// banks. With `residual`, the buffer holds it, each thread's words where it will write.
+// Stores 4 bytes in shared memory, or nothing. In assembly, so that the compiler does not make a
+// second copy of the finish without stores for the rehearsal.
+__device__ __forceinline__ void store_if(bool live, uint8_t* to, uint32_t value) {
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, %0, 0; @p st.shared.b32 [%1], %2; }" ::"r"(
+                   static_cast<int>(live)),
+               "r"(sm90::shared_address(to)), "r"(value)
+               : "memory");
+}
+
+// Puts columns [64 c, 64 c + 64) of the consumer's result into a buffer: 16-byte unit u of line r
+// is at u ^ r % 8, as in a tensor map, which also keeps a warp's 32 words in 32 banks. With
+// `residual`, the buffer holds it, each thread's words where it will write.
 template <typename T, bool kGated, int kCount>
-__device__ __forceinline__ void write_chunk(uint8_t* chunk, const float (&d)[kCount], int c,
-                                            bool residual) {
+__device__ __forceinline__ void put_chunk(bool live, uint8_t* chunk, const float (&d)[kCount],
+                                          int c, bool residual) {
   const int lane = threadIdx.x % 32;
   const int row = threadIdx.x % 128 / 32 * 16 + lane / 4;
   uint8_t* line = chunk + row * kLineBytes + lane % 4 * 4;
@@ -242,47 +262,66 @@ __device__ __forceinline__ void write_chunk(uint8_t* chunk, const float (&d)[kCo
     }
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      auto* word =
-          reinterpret_cast<uint32_t*>(line + half * 8 * kLineBytes + (unit ^ row % 8) * 16);
+      uint8_t* word = line + half * 8 * kLineBytes + (unit ^ row % 8) * 16;
       float2 sum = {v[2 * half], v[2 * half + 1]};
       if (residual) {
-        const float2 old = unpack2<T>(*word);
+        const float2 old = unpack2<T>(*reinterpret_cast<const uint32_t*>(word));
         sum.x += old.x;
         sum.y += old.y;
       }
-      *word = pack2<T>(sum.x, sum.y);
+      store_if(live, word, pack2<T>(sum.x, sum.y));
     }
   }
 }
 
-// The results of one tile into the buffers, for move_chunks to store. `count` counts the chunks of
-// all tiles.
-template <typename T, bool kGated, int kColumns>
-__device__ __forceinline__ void write_chunks(const Problem& p, Shared<kColumns>& s, int w,
-                                             const float (&d)[kColumns / 2], int& count) {
-  constexpr int kChunks = kColumns / (kGated ? 2 : 1) / kChunkColumns;
+// A warp's 16 lines of a buffer to out, whole lines at a time.
+__device__ __forceinline__ void store_chunk(const Problem& p, bool live, const uint8_t* chunk,
+                                            int first_row, int first_column) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x % 128 / 32;
+  const int column = first_column + lane % 8 * 8;
 #pragma unroll
-  for (int c = 0; c < kChunks; ++c, ++count) {
-    const int b = count % kBuffers;
-    sm90::wait(&s.ready[w][b], count / kBuffers & 1);
-    if (p.residual != nullptr) {
-      write_chunk<T, kGated>(s.chunk[w][b], d, c, true);
-    } else {
-      write_chunk<T, kGated>(s.chunk[w][b], d, c, false);
-    }
-    sm90::fence_shared_for_async();
-    __syncwarp();
-    if (threadIdx.x % 32 == 0) sm90::arrive(&s.written[w][b]);
+  for (int i = 0; i < 4; ++i) {
+    const int line = warp * 16 + i * 4 + lane / 8, row = first_row + line;
+    const auto* unit =
+        reinterpret_cast<const uint4*>(chunk + line * kLineBytes + (lane % 8 ^ line % 8) * 16);
+    auto* to = static_cast<uint16_t*>(p.out) + int64_t{row} * p.out_columns + column;
+    if (live && row < p.m && column < p.out_columns) *reinterpret_cast<uint4*>(to) = *unit;
   }
 }
 
-// The results of one tile to any out: each warp turns its 16 rows, 32 columns at a time, through
-// its part of a buffer, so that a warp stores consecutive elements.
+// The results of one tile. `count` counts the chunks of all tiles. Without `live` only a rehearsal.
+template <typename T, bool kGated, int kColumns>
+__device__ __forceinline__ void store_tile(const Problem& p, bool live, Shared<kColumns>& s, int w,
+                                           const float (&d)[kColumns / 2], const Tile& tile,
+                                           int& count) {
+  constexpr int kChunks = kColumns / (kGated ? 2 : 1) / kChunkColumns;
+  const int row = tile.row + w * kConsumerRows, column = kGated ? tile.column / 2 : tile.column;
+#pragma unroll
+  for (int c = 0; c < kChunks; ++c) {
+    const int b = count % kBuffers;
+    uint8_t* chunk = s.chunk[w][b];
+    if (p.residual != nullptr) {
+      if (live) sm90::wait(&s.ready[w][b], count / kBuffers & 1);
+      put_chunk<T, kGated>(live, chunk, d, c, true);
+    } else {
+      put_chunk<T, kGated>(live, chunk, d, c, false);
+    }
+    __syncwarp();
+    store_chunk(p, live, chunk, row, column + c * kChunkColumns);
+    if (p.residual != nullptr) sm90::fence_shared_for_async();  // before the next one is loaded
+    __syncwarp();
+    if (live && p.residual != nullptr && threadIdx.x % 32 == 0) sm90::arrive(&s.taken[w][b]);
+    count += live;
+  }
+}
+
+// The results of one tile, to float32 or to rows of any length: each warp turns its 16 rows, 32
+// columns at a time, through its part of a buffer, so that a warp stores consecutive elements.
 template <typename T, int kCount>
 __device__ __forceinline__ void store_directly(const Problem& p, uint8_t* chunk,
-                                               const float (&d)[kCount], int first_row,
-                                               int first_column) {
+                                               const float (&d)[kCount], const Tile& tile, int w) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x % 128 / 32;
+  const int first_row = tile.row + w * kConsumerRows;
   auto* part = reinterpret_cast<float*>(chunk) + warp * 16 * 32;
 #pragma unroll
   for (int c = 0; c < kCount / 16; ++c) {
@@ -292,7 +331,7 @@ __device__ __forceinline__ void store_directly(const Problem& p, uint8_t* chunk,
       part[row * 32 + (column ^ row % 8 * 4)] = d[c * 16 + i];
     }
     __syncwarp();
-    const int column = first_column + c * 32 + lane;
+    const int column = tile.column + c * 32 + lane;
     for (int r = 0; r < 16; ++r) {
       const int row = first_row + warp * 16 + r;
       if (row >= p.m || column >= p.n) break;
@@ -309,58 +348,112 @@ __device__ __forceinline__ void store_directly(const Problem& p, uint8_t* chunk,
   }
 }
 
-// Consumer `w`: its half of each tile.
+// Of a split tile each CTA holds the sums over half of k. Consumer `rank` of each CTA finishes its
+// rows: it adds what consumer `rank` of the other CTA sends, thread by thread, into the stages,
+// which nothing uses any more since a split tile is the last work of a cluster. False for a sender.
+template <int kColumns>
+__device__ __forceinline__ bool combine(Shared<kColumns>& s, int w, int rank,
+                                        float (&d)[kColumns / 2]) {
+  constexpr int kSumBytes = sizeof(float) * kConsumerRows * kColumns;
+  static_assert(sizeof s.x + sizeof s.weight >= kSumBytes);
+  const int thread = threadIdx.x % 128;
+  auto* sums = reinterpret_cast<float4*>(&s) + thread;
+  if (thread % 32 == 0) sm90::arrive_at(&s.other_read, rank ^ 1);
+  if (w != rank) {
+    sm90::wait(&s.other_read, 0);
+#pragma unroll
+    for (int i = 0; i < kColumns / 8; ++i) {
+      sm90::store_at(sums + i * 128, {d[4 * i], d[4 * i + 1], d[4 * i + 2], d[4 * i + 3]},
+                     &s.received, rank ^ 1);
+    }
+    return false;
+  }
+  if (thread == 0) sm90::arrive_expecting(&s.received, kSumBytes);
+  sm90::wait(&s.received, 0);
+#pragma unroll
+  for (int i = 0; i < kColumns / 8; ++i) {
+    const float4 other = sums[i * 128];
+    d[4 * i] += other.x;
+    d[4 * i + 1] += other.y;
+    d[4 * i + 2] += other.z;
+    d[4 * i + 3] += other.w;
+  }
+  return true;
+}
+
+// Where a thread stands in the ring of stages.
+template <int kStages>
+struct Position {
+  int stage = 0;
+  uint32_t parity = 0;
+  __device__ __forceinline__ void advance() {
+    if (++stage == kStages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+// d = the sums of `steps` stages, for consumer `w`. A stage is released once the products of the
+// next one are under way, so that the tensor cores never wait for this warpgroup.
 template <typename T, int kColumns>
-__device__ __forceinline__ void multiply(const Problem& p, Shared<kColumns>& s, int w, int rank,
-                                         int first_pair, int pairs, int clusters) {
-  constexpr int kStages = Shared<kColumns>::kStages;
+__device__ __forceinline__ void multiply(Shared<kColumns>& s, int w, int steps,
+                                         Position<Shared<kColumns>::kStages>& at,
+                                         float (&d)[kColumns / 2]) {
   const uint64_t x_tile = sm90::swizzled_tile(s.x[0] + w * kConsumerRows * kLineBytes);
   const uint64_t weight_tile = sm90::swizzled_tile(s.weight[0]);
   const int lane = threadIdx.x % 32;
-  // Lane 0 tells its own CTA, or the other; lane 1 the remaining one.
   auto release = [&](int stage) {
-    if (lane < 2) sm90::arrive_at(&s.empty[stage], lane);
+    if (lane < 2) sm90::arrive_at(&s.empty[stage], lane);  // of both CTAs
   };
-
-  float d[kColumns / 2];
-  int stage = 0, chunks = 0;
-  uint32_t parity = 0;
-  sm90::wait_for_previous();
-  for (int pair = first_pair; pair < pairs; pair += clusters) {
-    int last = 0;
-    for (int step = 0; step < p.steps; ++step) {
-      sm90::wait(&s.full[stage], parity);
-      sm90::fence_products();
+  int last = 0;
+  for (int step = 0; step < steps; ++step) {
+    sm90::wait(&s.full[at.stage], at.parity);
+    sm90::fence_products();
 #pragma unroll
-      for (int i = 0; i < kDepth / 16; ++i) {  // 16 deep each: 32 bytes, 2 in the descriptor
-        sm90::Wgmma<kColumns, T>::shared_a(
-            d, x_tile + stage * (kRows * kLineBytes / 16) + 2 * i,
-            weight_tile + stage * (kColumns * kLineBytes / 16) + 2 * i, step + i != 0);
-      }
-      sm90::commit_products();
-      if (step != 0) {
-        sm90::wait_products<1>();
-        release(last);
-      }
-      last = stage;
-      if (++stage == kStages) {
-        stage = 0;
-        parity ^= 1;
-      }
+    for (int i = 0; i < kDepth / 16; ++i) {  // 16 deep each: 32 bytes, 2 in the descriptor
+      sm90::Wgmma<kColumns, T>::shared_a(
+          d, x_tile + at.stage * (kRows * kLineBytes / 16) + 2 * i,
+          weight_tile + at.stage * (kColumns * kLineBytes / 16) + 2 * i, step + i != 0);
     }
-    sm90::wait_products<0>();
-    sm90::pin_registers(d);
-    release(last);
+    sm90::commit_products();
+    if (step != 0) {
+      sm90::wait_products<1>();
+      release(last);
+    }
+    last = at.stage;
+    at.advance();
+  }
+  sm90::wait_products<0>();
+  sm90::pin_registers(d);
+  if (steps > 0) release(last);
+}
 
-    const Tile tile = tile_at<kColumns>(p, pair, rank);
-    add_bias_and_gelu(p, d, tile.column);
-    if (!p.by_copy_engine) {
-      store_directly<T>(p, s.chunk[w][0], d, tile.row + w * kConsumerRows, tile.column);
+// Consumer `w`: its half of each tile, after a rehearsal.
+template <typename T, int kColumns>
+__device__ __forceinline__ void consume(const Problem& p, Shared<kColumns>& s, int w, int rank,
+                                        int first_item, int clusters) {
+  float d[kColumns / 2] = {};
+  Position<Shared<kColumns>::kStages> at;
+  int chunks = 0;
+  int item = -1;                  // the rehearsal
+  asm volatile("" : "+r"(item));  // keeps the compiler from giving it code of its own
+  for (;;) {
+    const bool live = item >= 0;
+    const Work work = live ? work_at<kColumns>(p, item, rank) : Work{};
+    multiply<T>(s, w, work.steps, at, d);
+    if (work.split && !combine(s, w, rank, d)) break;
+    add_bias_and_gelu(p, d, work.tile.column);
+    if (!p.whole_units) {
+      if (live) store_directly<T>(p, s.chunk[w][0], d, work.tile, w);
     } else if (p.activation != Activation::kSwiGlu) {
-      write_chunks<T, false>(p, s, w, d, chunks);
+      store_tile<T, false>(p, live, s, w, d, work.tile, chunks);
     } else if constexpr (kColumns % (2 * kChunkColumns) == 0) {
-      write_chunks<T, true>(p, s, w, d, chunks);
+      store_tile<T, true>(p, live, s, w, d, work.tile, chunks);
     }
+    if (!live) sm90::wait_for_previous();
+    item = live ? item + clusters : first_item;
+    if (item >= p.items) break;
   }
 }
 
@@ -368,16 +461,18 @@ template <typename T, int kColumns>
 __global__ __launch_bounds__(kThreads, 1) void large_linear_kernel(
     const __grid_constant__ CUtensorMap x_map,         // [m, k] in boxes of 64 rows
     const __grid_constant__ CUtensorMap weight_map,    // [n, k] in boxes of kColumns / 2 rows
-    const __grid_constant__ CUtensorMap residual_map,  // as out, in chunks
-    const __grid_constant__ CUtensorMap out_map, const __grid_constant__ Problem p) {
+    const __grid_constant__ CUtensorMap residual_map,  // [m, n] in boxes of a chunk
+    const __grid_constant__ Problem p) {
+  sm90::let_next_start();
   extern __shared__ uint8_t unaligned[];
   auto& s = *reinterpret_cast<Shared<kColumns>*>(
-      unaligned + (-sm90::shared_address(unaligned) & (kChunkBytes / 8 - 1)));
+      unaligned + (-sm90::shared_address(unaligned) & 1023));  // the swizzle's pattern
   const int rank = static_cast<int>(sm90::cluster_rank());
-  const int first_pair = blockIdx.x / 2, clusters = gridDim.x / 2;
-  const int pairs = p.pair_rows * p.pair_columns;
+  const int first_item = blockIdx.x / 2, clusters = gridDim.x / 2;
 
   if (threadIdx.x == 0) {
+    sm90::prefetch_map(&x_map);
+    sm90::prefetch_map(&weight_map);
     for (int i = 0; i < Shared<kColumns>::kStages; ++i) {
       sm90::init_barrier(&s.full[i], 1);
       sm90::init_barrier(&s.empty[i], 2 * kConsumers * 4);
@@ -385,15 +480,16 @@ __global__ __launch_bounds__(kThreads, 1) void large_linear_kernel(
     for (int w = 0; w < kConsumers; ++w) {
       for (int b = 0; b < kBuffers; ++b) {
         sm90::init_barrier(&s.ready[w][b], 1);
-        sm90::init_barrier(&s.written[w][b], 4);
+        sm90::init_barrier(&s.taken[w][b], 4);
       }
     }
+    sm90::init_barrier(&s.other_read, kConsumers * 4);
+    sm90::init_barrier(&s.received, 1);
     sm90::fence_barrier_init();
   }
   __syncthreads();
   sm90::cluster_arrive();
   sm90::cluster_wait();
-  sm90::let_next_start();
 
   const int warpgroup = threadIdx.x / 128;
   if (warpgroup == kConsumers) {
@@ -401,14 +497,14 @@ __global__ __launch_bounds__(kThreads, 1) void large_linear_kernel(
     const int warp = threadIdx.x % 128 / 32;
     if (threadIdx.x % 32 == 0) {
       if (warp == 0) {
-        load_stages(p, &x_map, &weight_map, s, rank, first_pair, pairs, clusters);
-      } else if (warp <= kConsumers && p.by_copy_engine) {
-        move_chunks(p, &residual_map, &out_map, s, warp - 1, rank, first_pair, pairs, clusters);
+        load_stages(p, &x_map, &weight_map, s, rank, first_item, clusters);
+      } else if (warp <= kConsumers && p.whole_units && p.residual != nullptr) {
+        load_residuals(p, &residual_map, s, warp - 1, rank, first_item, clusters);
       }
     }
   } else {
     sm90::take_registers<232>();
-    multiply<T>(p, s, warpgroup, rank, first_pair, pairs, clusters);
+    consume<T>(p, s, warpgroup, rank, first_item, clusters);
   }
   // The other CTA may still arrive at this one's barriers.
   __syncwarp();
@@ -420,81 +516,88 @@ int divide_up(int a, int b) {
   return (a + b - 1) / b;
 }
 
-int multiprocessors() {
+int most_clusters() {
   static const int count = [] {
-    int device = 0, value = 132;
+    int device = 0, multiprocessors = 132;
     cudaGetDevice(&device);
-    cudaDeviceGetAttribute(&value, cudaDevAttrMultiProcessorCount, device);
-    return value;
+    cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
+    return multiprocessors / 2;
   }();
   return count;
 }
 
-// Pairs of tiles: how they lie and how many there are.
-struct Pairs {
+// The pairs and items of a product, as Problem has them.
+struct Cut {
   bool shares_weight;
-  int rows, columns;
-  int count() const { return rows * columns; }
+  int pair_rows, pair_columns;
+  int whole_pairs, items;
 };
-Pairs pairs_of(const LinearCall& call, int tile_columns) {
-  const int rows = divide_up(call.m, kRows), columns = divide_up(call.n, tile_columns);
-  const Pairs down{true, divide_up(rows, 2), columns}, along{false, rows, divide_up(columns, 2)};
-  return down.count() <= along.count() ? down : along;  // sharing weight saves more traffic
+Cut cut_of(const LinearCall& call, const LargeTiles& tiles) {
+  const int rows = divide_up(call.m, kRows), columns = divide_up(call.n, tiles.columns);
+  const int down = divide_up(rows, 2) * columns, along = rows * divide_up(columns, 2);
+  Cut cut;
+  cut.shares_weight = down <= along;  // it saves more traffic than sharing x
+  cut.pair_rows = cut.shares_weight ? divide_up(rows, 2) : rows;
+  cut.pair_columns = cut.shares_weight ? columns : divide_up(columns, 2);
+  const int pairs = cut.pair_rows * cut.pair_columns, left = pairs % most_clusters();
+  const bool split = tiles.split && left > 0 && 2 * left <= most_clusters();
+  cut.whole_pairs = split ? pairs - left : pairs;
+  cut.items = split ? pairs + left : pairs;
+  return cut;
 }
 
 template <typename T, int kColumns>
-void start(const Launch& on, const LinearCall& call) {
+void start(const Launch& on, const LinearCall& call, bool split) {
   constexpr size_t kBytes = sizeof(Shared<kColumns>) + 1024;
   static_assert(kBytes <= 232448);
   auto* kernel = large_linear_kernel<T, kColumns>;
   static const bool allowed = allow_shared_bytes("large_linear", kernel, kBytes);
   if (!allowed) return;
 
-  const bool gated = call.activation == Activation::kSwiGlu;
-  const Pairs pairs = pairs_of(call, kColumns);
+  const Cut cut = cut_of(call, {kColumns, split});
   Problem p = {};
   p.m = call.m;
   p.n = call.n;
   p.steps = divide_up(call.k, kDepth);
-  p.shares_weight = pairs.shares_weight;
-  p.pair_rows = pairs.rows;
-  p.pair_columns = pairs.columns;
-  p.group = kGroupRows / kRows / (pairs.shares_weight ? 2 : 1);
+  p.shares_weight = cut.shares_weight;
+  p.pair_rows = cut.pair_rows;
+  p.pair_columns = cut.pair_columns;
+  p.group = kGroupRows / kRows / (cut.shares_weight ? 2 : 1);
+  p.items = cut.items;
+  p.whole_pairs = cut.whole_pairs;
   p.activation = call.activation;
   p.bias = call.bias;
   p.residual = call.residual;
   p.out = call.out;
   p.out_is_float = call.out_is_float;
-  p.by_copy_engine = !call.out_is_float && call.n % 8 == 0;
+  p.out_columns = call.activation == Activation::kSwiGlu ? call.n / 2 : call.n;
+  p.whole_units = !call.out_is_float && call.n % 8 == 0;
 
-  const int out_columns = gated ? call.n / 2 : call.n;
   const CUtensorMap x = make_tensor_map(call.x, call.dtype, call.m, call.k, call.k, kConsumerRows);
   const CUtensorMap weight =
       make_tensor_map(call.weight, call.dtype, call.n, call.k, call.k, kColumns / 2);
-  CUtensorMap residual = {}, out = {};
-  if (p.by_copy_engine) {
-    out = make_tensor_map(call.out, call.dtype, call.m, out_columns, out_columns, kConsumerRows);
-    residual = out;
-    if (call.residual != nullptr) {
-      residual = make_tensor_map(call.residual, call.dtype, call.m, call.n, call.n, kConsumerRows);
-    }
-  }
+  CUtensorMap residual = {};
+  if (call.residual != nullptr && p.whole_units)
+    residual = make_tensor_map(call.residual, call.dtype, call.m, call.n, call.n, kConsumerRows);
   Grid grid;
-  grid.blocks = 2 * std::min(pairs.count(), multiprocessors() / 2);
+  grid.blocks = 2 * std::min(cut.items, most_clusters());
   grid.threads = kThreads;
   grid.shared_bytes = kBytes;
   grid.cluster = 2;
-  launch("large_linear", on, grid, kernel, x, weight, residual, out, p);
+  launch("large_linear", on, grid, kernel, x, weight, residual, p);
 }
 
 template <typename T>
-void start(const Launch& on, const LinearCall& call, int columns) {
-  if (columns == 256) {
-    start<T, 256>(on, call);
-  } else if (columns == 192) {
-    start<T, 192>(on, call);
-  } else {
-    start<T, 128>(on, call);
+void start(const Launch& on, const LinearCall& call, const LargeTiles& tiles) {
+  switch (tiles.columns) {
+    case 256:
+      return start<T, 256>(on, call, tiles.split);
+    case 192:
+      return start<T, 192>(on, call, tiles.split);
+    case 128:
+      return start<T, 128>(on, call, tiles.split);
+    default:
+      return start<T, 64>(on, call, tiles.split);
   }
 }
 
@@ -506,36 +609,47 @@ bool large_linear_takes(const LinearCall& call) {
          !(gated && (call.out_is_float || call.n % 16 != 0 || call.residual != nullptr));
 }
 
-// The width whose rounds of tiles over the multiprocessors cost least.
-int large_linear_columns(const LinearCall& call) {
+LargeTiles large_linear_tiles(const LinearCall& call, bool may_split) {
+  // Clock cycles of a step through k, as measured: more than the tensor cores need where the limit
+  // is shared memory, which is read for every 64 rows and written by the loads, or L2 (64).
   struct Width {
-    int columns;
-    float cost;  // of a tile
+    int columns, step;
   };
-  constexpr Width kWidths[] = {{256, 256}, {192, 198}, {128, 138}};
-  int best = 128;
+  constexpr Width kWidths[] = {{256, 1024}, {192, 828}, {128, 660}, {64, 580}};
+  constexpr int kFinish = 2000;        // cycles
+  constexpr int kCombineAColumn = 20;  // of a split tile
+  constexpr float kUnshared = 1.05f;   // a split tile's steps take longer: nothing is multicast
+  const bool gated = call.activation == Activation::kSwiGlu;
+  const int steps = divide_up(call.k, kDepth);
+  LargeTiles best;
   float least = 0;
   for (const Width& w : kWidths) {
-    if (w.columns == 192 && call.activation == Activation::kSwiGlu) continue;
-    const int rounds = divide_up(pairs_of(call, w.columns).count(), multiprocessors() / 2);
-    if (least == 0 || rounds * w.cost < least) {
-      least = rounds * w.cost;
-      best = w.columns;
+    if (gated && w.columns % 128 != 0) continue;
+    const Cut cut = cut_of(call, {w.columns, may_split});
+    const int rounds = divide_up(cut.whole_pairs, most_clusters());
+    float cost = static_cast<float>(rounds) * static_cast<float>(steps * w.step + kFinish);
+    if (cut.items > cut.whole_pairs) {
+      cost += kUnshared * static_cast<float>(divide_up(steps, 2) * w.step) +
+              static_cast<float>(kFinish + kCombineAColumn * w.columns);
+    }
+    if (least == 0 || cost < least) {
+      least = cost;
+      best = {w.columns, may_split};
     }
   }
   return best;
 }
 
-void large_linear(const Launch& on, const LinearCall& call, int columns) {
+void large_linear(const Launch& on, const LinearCall& call, const LargeTiles& tiles) {
   if (call.dtype == DType::kF16) {
-    start<__half>(on, call, columns);
+    start<__half>(on, call, tiles);
   } else {
-    start<__nv_bfloat16>(on, call, columns);
+    start<__nv_bfloat16>(on, call, tiles);
   }
 }
 
 void large_linear(const Launch& on, const LinearCall& call) {
-  large_linear(on, call, large_linear_columns(call));
+  large_linear(on, call, large_linear_tiles(call));
 }
 
 }  // namespace octavo::cuda

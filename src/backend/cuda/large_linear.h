@@ -11,14 +11,20 @@ namespace octavo::cuda {
 // Everything but norm_weight and SwiGLU to float32.
 bool large_linear_takes(const LinearCall& call);
 
-// REQUIRES: large_linear_takes(call). Sums run over k in order, 16 at a time, whatever m and n are:
-// a row's result does not depend on the other rows. `out` may be `residual`.
+// REQUIRES: large_linear_takes(call); out, if of 16-bit values, is 16-byte aligned. `out` may be
+// `residual`.
 void large_linear(const Launch& on, const LinearCall& call);
 
-// The same with tiles of `columns` rows of weight: 256, 192 or 128; no 192 with SwiGLU. For tests
-// and benchmarks; large_linear chooses by itself.
-void large_linear(const Launch& on, const LinearCall& call, int columns);
-// The choice.
-int large_linear_columns(const LinearCall& call);
+// How the kernel cuts a product.
+struct LargeTiles {
+  int columns = 256;  // rows of weight in a tile: 256, 192, 128 or 64; with SwiGLU 256 or 128
+  // The tiles left for a last round of few may be computed as two sums over half of k each. Without
+  // it a row's sums run over k in order, 16 at a time, whatever m, n and columns are: its result
+  // does not depend on the other rows.
+  bool split = true;
+};
+LargeTiles large_linear_tiles(const LinearCall& call, bool may_split = true);
+// With the caller's choice; large_linear(on, call) is the one above.
+void large_linear(const Launch& on, const LinearCall& call, const LargeTiles& tiles);
 
 }  // namespace octavo::cuda

@@ -70,7 +70,7 @@ double worst_element(const std::vector<float>& out, const std::vector<float>& re
   return worst;
 }
 
-void check(const Case& c, std::mt19937& random, int columns) {
+void check(const Case& c, std::mt19937& random, const LargeTiles& tiles) {
   const int out_columns = c.activation == Activation::kSwiGlu ? c.n / 2 : c.n;
   const DType out_type = c.out_is_float ? DType::kF32 : c.dtype;
   const DeviceArray x(c.dtype, {c.m, c.k}, random_values(random, int64_t{c.m} * c.k, c.dtype));
@@ -104,39 +104,42 @@ void check(const Case& c, std::mt19937& random, int columns) {
   } else {
     reference_kernel<__nv_bfloat16><<<grid, 128>>>(call, out_columns, reference.as<float>());
   }
-  large_linear({}, call, columns);
+  large_linear({}, call, tiles);
   ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess) << c.name();
   ASSERT_EQ(take_error().code, cudaSuccess) << c.name();
 
+  const std::string where =
+      c.name() + " columns " + std::to_string(tiles.columns) + (tiles.split ? " split" : "");
   const double step = c.out_is_float ? 1e-4 : c.dtype == DType::kF16 ? 0x1p-10 : 0x1p-7;
   const DeviceArray& result = c.in_place ? residual : out;
   const auto got = result.read(), want = reference.read();
-  EXPECT_LT(relative_error(got, want), step) << c.name() << " columns " << columns;
-  EXPECT_LT(worst_element(got, want, step), 1) << c.name() << " columns " << columns;
-  EXPECT_TRUE(result.guard_intact()) << c.name() << " columns " << columns;
+  EXPECT_LT(relative_error(got, want), step) << where;
+  EXPECT_LT(worst_element(got, want, step), 1) << where;
+  EXPECT_TRUE(result.guard_intact()) << where;
 }
 
-void check_all_widths(const Case& c, std::mt19937& random) {
-  for (int columns : {256, 192, 128}) {
-    if (columns != 192 || c.activation != Activation::kSwiGlu) check(c, random, columns);
+void check_all_tiles(const Case& c, std::mt19937& random) {
+  for (int columns : {256, 192, 128, 64}) {
+    if (c.activation == Activation::kSwiGlu && columns % 128 != 0) continue;
+    for (bool split : {false, true}) check(c, random, {columns, split});
   }
 }
 
 TEST(LargeLinear, MatchesTheReferenceOnWholeTiles) {
   SKIP_WITHOUT_GPU();
   std::mt19937 random(1);
-  check_all_widths({.m = 256, .n = 768, .k = 64}, random);
-  check_all_widths({.m = 512, .n = 768, .k = 512}, random);
-  check_all_widths({.m = 384, .n = 768, .k = 512}, random);  // pairs along n
-  check_all_widths({.m = 512, .n = 768, .k = 512, .dtype = DType::kF16}, random);
+  check_all_tiles({.m = 256, .n = 768, .k = 64}, random);
+  check_all_tiles({.m = 512, .n = 768, .k = 512}, random);
+  check_all_tiles({.m = 384, .n = 768, .k = 512}, random);  // pairs along n
+  check_all_tiles({.m = 512, .n = 768, .k = 512, .dtype = DType::kF16}, random);
 }
 
 TEST(LargeLinear, MatchesTheReferenceWhenEachClusterWalksManyTiles) {
   SKIP_WITHOUT_GPU();
   std::mt19937 random(2);
-  check_all_widths({.m = 2300, .n = 6144, .k = 200}, random);
-  check_all_widths({.m = 900, .n = 12288, .k = 136, .residual = true}, random);
-  check_all_widths({.m = 600, .n = 30720, .k = 72, .activation = Activation::kSwiGlu}, random);
+  check_all_tiles({.m = 2300, .n = 6144, .k = 200}, random);
+  check_all_tiles({.m = 900, .n = 12288, .k = 136, .residual = true}, random);
+  check_all_tiles({.m = 600, .n = 30720, .k = 72, .activation = Activation::kSwiGlu}, random);
 }
 
 TEST(LargeLinear, AddsBiasActivationAndResidual) {
@@ -145,7 +148,7 @@ TEST(LargeLinear, AddsBiasActivationAndResidual) {
   for (DType dtype : {DType::kBF16, DType::kF16}) {
     for (Activation a : {Activation::kNone, Activation::kGelu, Activation::kGeluTanh}) {
       check({.m = 300, .n = 520, .k = 328, .dtype = dtype, .activation = a, .bias = true}, random,
-            256);
+            {256, true});
       check({.m = 300,
              .n = 520,
              .k = 328,
@@ -153,7 +156,7 @@ TEST(LargeLinear, AddsBiasActivationAndResidual) {
              .activation = a,
              .bias = true,
              .residual = true},
-            random, 128);
+            random, {128, true});
     }
     check({.m = 300,
            .n = 528,
@@ -161,30 +164,30 @@ TEST(LargeLinear, AddsBiasActivationAndResidual) {
            .dtype = dtype,
            .activation = Activation::kSwiGlu,
            .bias = true},
-          random, 256);
+          random, {256, true});
   }
 }
 
 TEST(LargeLinear, MayWriteOverTheResidual) {
   SKIP_WITHOUT_GPU();
   std::mt19937 random(4);
-  check_all_widths({.m = 700, .n = 4104, .k = 264, .residual = true, .in_place = true}, random);
+  check_all_tiles({.m = 700, .n = 4104, .k = 264, .residual = true, .in_place = true}, random);
 }
 
 TEST(LargeLinear, WritesFloatsAndRowsOfAnyLength) {
   SKIP_WITHOUT_GPU();
   std::mt19937 random(5);
-  check_all_widths({.m = 300, .n = 1024, .k = 256, .out_is_float = true}, random);
-  check_all_widths({.m = 300, .n = 1023, .k = 256, .bias = true, .out_is_float = true}, random);
-  check_all_widths({.m = 300, .n = 1021, .k = 256, .bias = true, .residual = true}, random);
-  check_all_widths({.m = 260, .n = 14001, .k = 64, .out_is_float = true}, random);
+  check_all_tiles({.m = 300, .n = 1024, .k = 256, .out_is_float = true}, random);
+  check_all_tiles({.m = 300, .n = 1023, .k = 256, .bias = true, .out_is_float = true}, random);
+  check_all_tiles({.m = 300, .n = 1021, .k = 256, .bias = true, .residual = true}, random);
+  check_all_tiles({.m = 260, .n = 14001, .k = 64, .out_is_float = true}, random);
 }
 
 TEST(LargeLinear, MatchesTheReferenceOnRandomShapes) {
   SKIP_WITHOUT_GPU();
   std::mt19937 random(6);
   auto up_to = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
-  for (int i = 0; i < 60; ++i) {
+  for (int i = 0; i < 100; ++i) {
     Case c;
     c.m = 1 + up_to(900);
     c.k = 8 * (1 + up_to(100));
@@ -199,8 +202,8 @@ TEST(LargeLinear, MatchesTheReferenceOnRandomShapes) {
       c.in_place = c.residual && up_to(2);
       c.out_is_float = !c.in_place && up_to(4) == 0;
     }
-    const int widths[] = {256, 128, 192};
-    check(c, random, widths[up_to(c.activation == Activation::kSwiGlu ? 2 : 3)]);
+    const int widths[] = {256, 128, 192, 64};
+    check(c, random, {widths[up_to(c.activation == Activation::kSwiGlu ? 2 : 4)], up_to(2) != 0});
   }
 }
 
@@ -224,7 +227,7 @@ TEST(LargeLinear, WaitsForTheKernelBeforeItInAGraph) {
     for (int i = 0; i < kSteps; ++i) {
       call.x = i % 2 ? b.data() : a.data();
       call.out = i % 2 ? a.data() : b.data();
-      large_linear({stream, overlap}, call, i % 3 ? 128 : 256);
+      large_linear({stream, overlap}, call, {i % 3 ? 128 : 256, i % 4 < 2});
     }
     if (graph) {
       cudaGraph_t captured;
@@ -263,13 +266,13 @@ TEST(LargeLinear, GivesARowTheSameResultInAnyBatch) {
     call.weight = weight.data();
     call.out = out.data();
     call.out_is_float = true;
-    large_linear({}, call, columns);
+    large_linear({}, call, {columns, false});
     auto values = out.read();
     values.resize(kN);
     return values;
   };
   const auto alone = first_row(1, 128);
-  for (int columns : {256, 192, 128}) EXPECT_EQ(first_row(1000, columns), alone) << columns;
+  for (int columns : {256, 192, 128, 64}) EXPECT_EQ(first_row(1000, columns), alone) << columns;
 }
 
 TEST(LargeLinear, RefusesWhatItCannotDo) {

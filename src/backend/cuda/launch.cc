@@ -10,6 +10,8 @@ DeviceError first_error;  // guarded by error_mutex
 
 }  // namespace
 
+LaunchObserver* launch_observer = nullptr;
+
 void note_error(const char* op, cudaError_t code) {
   std::lock_guard lock(error_mutex);
   if (first_error.code == cudaSuccess) first_error = {code, op};

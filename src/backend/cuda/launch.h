@@ -28,6 +28,15 @@ struct DeviceError {
 void note_error(const char* op, cudaError_t code);
 DeviceError take_error();
 
+// Sees every launch, one at a time without overlap, while it is set (profiler.h). Worker thread.
+class LaunchObserver {
+ public:
+  virtual ~LaunchObserver() = default;
+  virtual void before_launch(const char* op, cudaStream_t stream) = 0;
+  virtual void after_launch(cudaStream_t stream) = 0;
+};
+extern LaunchObserver* launch_observer;
+
 struct Grid {
   dim3 blocks;
   dim3 threads;
@@ -46,7 +55,8 @@ void launch(const char* name, const Launch& on, const Grid& grid, void (*kernel)
   config.stream = on.stream;
   cudaLaunchAttribute attributes[2];
   unsigned count = 0;
-  if (on.overlap) {
+  if (launch_observer) launch_observer->before_launch(name, on.stream);
+  if (on.overlap && !launch_observer) {
     attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attributes[count++].val.programmaticStreamSerializationAllowed = 1;
   }
@@ -63,6 +73,7 @@ void launch(const char* name, const Launch& on, const Grid& grid, void (*kernel)
   const cudaError_t error =
       cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(kernel), pointers);
   if (error != cudaSuccess) note_error(name, error);
+  if (launch_observer) launch_observer->after_launch(on.stream);
 }
 
 // Lets `kernel` use up to `bytes` of dynamic shared memory. Once per kernel, before its first

@@ -79,57 +79,40 @@ int multiprocessors() {
   return count;
 }
 
-struct Tiling {
-  int rows, keys, pack;
-  int tokens() const { return rows / pack; }
-};
-Tiling tiling_of(const PagedLayer& layer, int num_q_heads, bool wgmma) {
-  Tiling t = {kMmaTileRows, kMmaTileKeys, 1};
-  if (wgmma) t = {wgmma_tile_rows(layer), wgmma_tile_keys(layer), 1};
-  t.pack = heads_per_tile(num_q_heads / layer.num_kv_heads, t.rows);
-  return t;
-}
-
 // The host does not know the rows' lengths. Every row may end in a tile that is not full.
 int max_tiles(int num_rows, int num_tokens, const Tiling& tiling) {
   return num_rows + num_tokens / tiling.tokens();
 }
-int max_tiles(const PagedRows& rows, int first_row, const Tiling& tiling) {
-  return max_tiles(rows.num_rows - first_row, rows.num_tokens - first_row, tiling);
-}
 
-// CTAs of the wgmma kernel.
-int num_ctas(int tiles, const Tiling& tiling, int num_q_heads) {
+// The rows from first_row on; the rows before it have one token each.
+int num_ctas(const PagedRows& rows, int first_row, int num_q_heads, const Tiling& tiling) {
+  const int tiles = max_tiles(rows.num_rows - first_row, rows.num_tokens - first_row, tiling);
   const int64_t items = static_cast<int64_t>(tiles) * (num_q_heads / tiling.pack);
   return static_cast<int>(std::min<int64_t>(items, multiprocessors()));
 }
 
-}  // namespace
-
-void make_plan(const Launch& on, const PagedLayer& layer, int num_q_heads, const PagedRows& rows,
-               void* workspace, int first_row, bool wgmma) {
+void plan(const Launch& on, const PagedLayer& layer, int num_q_heads, const PagedRows& rows,
+          int first_row, void* workspace) {
   if (rows.num_rows <= first_row) return;
   CHECK(prefill_attention_takes(layer, num_q_heads));
-  const Tiling tiling = tiling_of(layer, num_q_heads, wgmma);
-  const int ctas = num_ctas(max_tiles(rows, first_row, tiling), tiling, num_q_heads);
+  const Tiling tiling = tiling_of(layer, num_q_heads);
   launch("prefill plan", on, {dim3(1), dim3(kPlanThreads)}, plan_tiles, rows.row_begin, rows.kv_len,
          rows.block_begin, first_row, rows.num_rows, tiling.tokens(), tiling.keys, layer.window,
-         kItemsAhead * ctas, static_cast<Plan*>(workspace));
+         kItemsAhead * num_ctas(rows, first_row, num_q_heads, tiling),
+         static_cast<Plan*>(workspace));
 }
 
 void attend(const Launch& on, const PagedLayer& layer, const PagedRows& rows,
-            const AttentionCall& call, void* workspace, int first_row, bool wgmma) {
+            const AttentionCall& call, int first_row, void* workspace) {
   if (rows.num_rows <= first_row) return;
   CHECK(prefill_attention_takes(layer, call.num_q_heads));
-  const Tiling tiling = tiling_of(layer, call.num_q_heads, wgmma);
-  const int tiles = max_tiles(rows, first_row, tiling);
+  const Tiling tiling = tiling_of(layer, call.num_q_heads);
   Params params;
   params.q = call.q;
-  params.keys = layer.keys;
-  params.values = layer.values;
   params.out = call.out;
   params.blocks = rows.blocks;
   params.plan = static_cast<Plan*>(workspace);
+  params.num_tokens = rows.num_tokens;
   params.num_q_heads = call.num_q_heads;
   params.num_kv_heads = layer.num_kv_heads;
   params.pack = tiling.pack;
@@ -137,22 +120,11 @@ void attend(const Launch& on, const PagedLayer& layer, const PagedRows& rows,
   params.block_size = layer.block_size;
   params.window = layer.window;
   params.scale_log2 = call.scale * 1.4426950408889634f;
-  if (wgmma) {
-    wgmma_attention(on, layer, params, rows.num_tokens, num_ctas(tiles, tiling, call.num_q_heads));
-  } else if (layer.dtype == DType::kBF16) {
-    mma_attention<__nv_bfloat16>(on, params, tiles);
-  } else {
-    mma_attention<__half>(on, params, tiles);
-  }
+  start_attention(on, layer, params, tiling, num_ctas(rows, first_row, call.num_q_heads, tiling));
 }
 
-}  // namespace prefill
-
-namespace {
-bool has_wgmma(const PagedLayer& layer) {
-  return prefill::wgmma_tile_rows(layer) > 0;
-}
 }  // namespace
+}  // namespace prefill
 
 bool prefill_attention_takes(const PagedLayer& layer, int num_q_heads) {
   return (layer.dtype == DType::kBF16 || layer.dtype == DType::kF16) && layer.head_dim > 0 &&
@@ -163,24 +135,19 @@ bool prefill_attention_takes(const PagedLayer& layer, int num_q_heads) {
 
 size_t prefill_attention_workspace_bytes(const PagedLayer& layer, int num_q_heads, int max_rows,
                                          int max_tokens) {
-  // The tests run the mma kernel where the other one serves, too.
-  int tiles = 0;
-  for (bool wgmma : {false, has_wgmma(layer)}) {
-    const prefill::Tiling tiling = prefill::tiling_of(layer, num_q_heads, wgmma);
-    tiles = std::max(tiles, prefill::max_tiles(max_rows, max_tokens, tiling));
-  }
+  const int tiles =
+      prefill::max_tiles(max_rows, max_tokens, prefill::tiling_of(layer, num_q_heads));
   return sizeof(prefill::Plan) + sizeof(prefill::QueryTile) * static_cast<size_t>(tiles);
 }
 
 void plan_prefill_attention(const Launch& on, const PagedLayer& layer, int num_q_heads,
                             const PagedRows& rows, void* workspace) {
-  prefill::make_plan(on, layer, num_q_heads, rows, workspace, rows.num_decode_rows,
-                     has_wgmma(layer));
+  prefill::plan(on, layer, num_q_heads, rows, rows.num_decode_rows, workspace);
 }
 
 void planned_prefill_attention(const Launch& on, const PagedLayer& layer, const PagedRows& rows,
                                const AttentionCall& call, void* workspace) {
-  prefill::attend(on, layer, rows, call, workspace, rows.num_decode_rows, has_wgmma(layer));
+  prefill::attend(on, layer, rows, call, rows.num_decode_rows, workspace);
 }
 
 void prefill_attention(const Launch& on, const PagedLayer& layer, const PagedRows& rows,
@@ -191,8 +158,8 @@ void prefill_attention(const Launch& on, const PagedLayer& layer, const PagedRow
 
 void invariant_attention(const Launch& on, const PagedLayer& layer, const PagedRows& rows,
                          const AttentionCall& call, void* workspace) {
-  prefill::make_plan(on, layer, call.num_q_heads, rows, workspace, 0, has_wgmma(layer));
-  prefill::attend(on, layer, rows, call, workspace, 0, has_wgmma(layer));
+  prefill::plan(on, layer, call.num_q_heads, rows, 0, workspace);
+  prefill::attend(on, layer, rows, call, 0, workspace);
 }
 
 }  // namespace octavo::cuda

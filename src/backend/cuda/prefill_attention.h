@@ -1,11 +1,11 @@
 // Attention of prefill rows over the paged KV cache: rows with many query tokens each, the last of
-// their sequences' positions (ops/attention.h is the specification). Two kernels behind one call:
-//   prefill_wgmma.cu   head_dim 64, 128 and 256: TMA and wgmma
-//   prefill_mma.cuh    every other head_dim up to 256: mma.sync
-// Both are batch-invariant as they stand: keys are taken in tiles that begin at multiples of the
-// tile's size from position 0, in a fixed order, and a tile that is wholly masked for a token
-// leaves that token's sums as they were, bit by bit. So a token's result depends neither on the
-// chunk it came in nor on the rows beside it.
+// their sequences' positions (ops/attention.h is the specification). For every head_dim that is a
+// multiple of 16 up to 256, bf16 and f16, any group of query heads, with or without a window.
+//
+// Batch-invariant as it stands: keys are taken in tiles that begin at multiples of the tile's size
+// from position 0, in a fixed order, and a tile that is wholly masked for a token leaves that
+// token's sums as they were, bit by bit. So a token's result depends neither on the chunk it came
+// in nor on the rows beside it.
 #pragma once
 
 #include <cstddef>

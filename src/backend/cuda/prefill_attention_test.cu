@@ -7,7 +7,7 @@
 #include <numeric>
 #include <string>
 
-#include "backend/cuda/prefill_tile.cuh"
+#include "backend/cuda/numeric.cuh"
 #include "backend/cuda/testing_device.h"
 
 namespace octavo::cuda {
@@ -62,7 +62,7 @@ struct Row {
   int sequence;    // -1: padding
   int begin, end;  // query positions; the row's kv_len is `end`
 };
-enum class Kernel { kWgmma, kMma, kInvariant, kDefault };
+enum class Call { kPrefill, kPlannedTwice, kInvariant };
 
 // Sequences in a cache of scrambled blocks. Slots of no sequence hold NaN.
 class Sequences {
@@ -159,15 +159,17 @@ class Sequences {
     return s;
   }
 
-  void start(Step& s, Kernel kernel, const Launch& on, void* workspace) {
-    switch (kernel) {
-      case Kernel::kInvariant:
+  void start(Step& s, Call call, const Launch& on, void* workspace) {
+    switch (call) {
+      case Call::kInvariant:
         return invariant_attention(on, layer_, s.rows, s.call, workspace);
-      case Kernel::kDefault:
+      case Call::kPrefill:
         return prefill_attention(on, layer_, s.rows, s.call, workspace);
-      default:
-        prefill::attend(on, layer_, s.rows, s.call, workspace, s.rows.num_decode_rows,
-                        kernel == Kernel::kWgmma);
+      case Call::kPlannedTwice:
+        plan_prefill_attention(on, layer_, s.call.num_q_heads, s.rows, workspace);
+        planned_prefill_attention(on, layer_, s.rows, s.call, workspace);
+        cudaMemsetAsync(s.out().data(), 0xFF, s.out().bytes(), on.stream);
+        return planned_prefill_attention(on, layer_, s.rows, s.call, workspace);
     }
   }
   DeviceArray workspace(const Step& s) const {
@@ -175,10 +177,10 @@ class Sequences {
         prefill_attention_workspace_bytes(layer_, heads_.query, s.rows.num_rows, s.rows.num_tokens);
     return {DType::kU8, {static_cast<int64_t>(bytes)}};
   }
-  std::vector<float> run(Step& s, Kernel kernel) {
+  std::vector<float> run(Step& s, Call call) {
     const DeviceArray work = workspace(s);
     s.out().poison();
-    start(s, kernel, {}, work.data());
+    start(s, call, {}, work.data());
     EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
     const DeviceError error = take_error();
     EXPECT_EQ(error.code, cudaSuccess) << error.op;
@@ -201,9 +203,9 @@ class Sequences {
   }
 
   // Every token of the rows from first_row on agrees with the reference, and no other was written.
-  void expect_right(Step& s, Kernel kernel, const std::string& what) {
-    const int first_row = kernel == Kernel::kInvariant ? 0 : s.rows.num_decode_rows;
-    const std::vector<float> out = run(s, kernel);
+  void expect_right(Step& s, Call call, const std::string& what) {
+    const int first_row = call == Call::kInvariant ? 0 : s.rows.num_decode_rows;
+    const std::vector<float> out = run(s, call);
     const std::vector<float> ref = reference(s, first_row);
     const double limit = layer_.dtype == DType::kBF16 ? 0.02 : 0.003;
     size_t at = 0;
@@ -274,11 +276,8 @@ void check_random_rows(std::mt19937& random, DType dtype, Heads heads, int block
                            std::to_string(heads.query) + "/" + std::to_string(heads.kv) +
                            " block " + std::to_string(block_size) + " window " +
                            std::to_string(window) + (dtype == DType::kF16 ? " f16" : " bf16");
-  sequences.expect_right(step, Kernel::kMma, what + " mma");
-  if (prefill::wgmma_tile_rows(sequences.layer()) > 0) {
-    sequences.expect_right(step, Kernel::kWgmma, what + " wgmma");
-  }
-  sequences.expect_right(step, Kernel::kInvariant, what + " invariant");
+  sequences.expect_right(step, Call::kPrefill, what);
+  sequences.expect_right(step, Call::kInvariant, what + " invariant");
 }
 
 TEST(PrefillAttention, AgreesWithTheReferenceForEveryHeadDimAndType) {
@@ -322,27 +321,45 @@ TEST(PrefillAttention, ServesALongPromptAndALateChunk) {
   for (int dim : {64, 128}) {
     Sequences sequences(random, DType::kBF16, {8, 2, dim}, 32, {4133, 20007});
     auto step = sequences.step({{0, 0, 4133}, {1, 20007 - 300, 20007}}, 0);
-    sequences.expect_right(step, Kernel::kDefault, "long");
+    sequences.expect_right(step, Call::kPrefill, "long");
+    sequences.expect_right(step, Call::kPlannedTwice, "long, one plan for two calls");
   }
+}
+
+TEST(PrefillAttention, ServesHundredsOfShortRows) {
+  SKIP_WITHOUT_GPU();
+  std::mt19937 random(8);
+  std::vector<int> lengths;
+  std::vector<Row> rows;
+  for (int i = 0; i < 700; ++i) {
+    lengths.push_back(pick(random, 1, 300));
+    const int query = pick(random, 1, std::min(40, lengths[i]));
+    if (i % 50 == 7) rows.push_back({-1, 0, 3});
+    rows.push_back({i, lengths[i] - query, lengths[i]});
+  }
+  Sequences sequences(random, DType::kF16, {8, 2, 128}, 16, lengths);
+  auto step = sequences.step(rows, 0);
+  sequences.expect_right(step, Call::kPlannedTwice, "many");
 }
 
 TEST(PrefillAttention, ATokensResultDependsOnNeitherItsChunkNorItsNeighbours) {
   SKIP_WITHOUT_GPU();
   std::mt19937 random(6);
   constexpr int kLength = 777;
-  for (Heads heads : {Heads{8, 2, 128}, Heads{6, 2, 64}, Heads{4, 2, 256}, Heads{8, 2, 80}}) {
+  for (Heads heads :
+       {Heads{8, 2, 128}, Heads{6, 2, 64}, Heads{4, 2, 256}, Heads{8, 2, 80}, Heads{4, 1, 32}}) {
     for (int window : {0, 200}) {
       const size_t line = static_cast<size_t>(heads.query) * heads.dim;
       Sequences sequences(random, DType::kBF16, heads, 32, {kLength, 300, 90}, window);
       auto whole = sequences.step({{0, 0, kLength}}, 0);
-      const std::vector<float> expected = sequences.run(whole, Kernel::kInvariant);
+      const std::vector<float> expected = sequences.run(whole, Call::kInvariant);
       for (const std::vector<int>& cuts :
            {std::vector<int>{100, 101, 128, 500, kLength}, std::vector<int>{333, 334, kLength}}) {
         int begin = 0;
         for (int end : cuts) {
           // Beside a decode row and another prefill row.
           auto chunk = sequences.step({{1, 299, 300}, {2, 3, 90}, {0, begin, end}}, 1);
-          const std::vector<float> out = sequences.run(chunk, Kernel::kInvariant);
+          const std::vector<float> out = sequences.run(chunk, Call::kInvariant);
           const size_t tokens = static_cast<size_t>(end - begin);
           EXPECT_TRUE(std::equal(out.end() - static_cast<ptrdiff_t>(tokens * line), out.end(),
                                  expected.begin() + static_cast<ptrdiff_t>(begin * line)))
@@ -354,7 +371,7 @@ TEST(PrefillAttention, ATokensResultDependsOnNeitherItsChunkNorItsNeighbours) {
       std::vector<Row> rows;
       for (int p = kLength - 1; p >= 0; p -= 61) rows.push_back({0, p, p + 1});
       auto decode = sequences.step(rows, static_cast<int>(rows.size()));
-      const std::vector<float> out = sequences.run(decode, Kernel::kInvariant);
+      const std::vector<float> out = sequences.run(decode, Call::kInvariant);
       for (size_t r = 0; r < rows.size(); ++r) {
         const auto from = out.begin() + static_cast<ptrdiff_t>(r * line);
         EXPECT_TRUE(std::equal(from, from + static_cast<ptrdiff_t>(line),
@@ -373,11 +390,12 @@ TEST(PrefillAttention, ACapturedCallFollowsTheLengthsOnTheDevice) {
   const DeviceArray work = sequences.workspace(step);
   cudaStream_t stream;
   ASSERT_EQ(cudaStreamCreate(&stream), cudaSuccess);
-  sequences.run(step, Kernel::kDefault);  // load the kernels before the capture
+  sequences.run(step, Call::kPrefill);  // load the kernels before the capture
   cudaGraph_t graph;
   cudaGraphExec_t replay;
   ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
-  for (int i = 0; i < 3; ++i) sequences.start(step, Kernel::kDefault, {stream}, work.data());
+  sequences.start(step, Call::kPrefill, {stream}, work.data());
+  sequences.start(step, Call::kPlannedTwice, {stream}, work.data());
   ASSERT_EQ(cudaStreamEndCapture(stream, &graph), cudaSuccess);
   ASSERT_EQ(cudaGraphInstantiate(&replay, graph, 0), cudaSuccess);
 
@@ -394,7 +412,7 @@ TEST(PrefillAttention, ACapturedCallFollowsTheLengthsOnTheDevice) {
   ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
   EXPECT_EQ(take_error().code, cudaSuccess);
   const std::vector<float> out = step.out().read();
-  EXPECT_EQ(out, sequences.run(moved, Kernel::kDefault));
+  EXPECT_EQ(out, sequences.run(moved, Call::kPrefill));
   cudaGraphExecDestroy(replay);
   cudaGraphDestroy(graph);
   cudaStreamDestroy(stream);

@@ -1,8 +1,9 @@
-// Prefill attention on Hopper's own units, for head_dim 64, 128 and 256 (after FlashAttention-3).
+// The kernel of prefill attention, on Hopper's own units (after FlashAttention-3). Its instances
+// have a head_dim of 64, 128 or 256; others are rounded up: the copy engine makes zeros of the
+// columns behind a head's last.
 //
-// One CTA per multiprocessor stays until all items (query tile, group of heads) are taken; the
-// first is its own number, the next ones come from the plan's counter. Warpgroup 0 is the producer:
-// one of its warps takes items and copies Q, and keys and values straight from the cache's blocks,
+// One CTA per multiprocessor stays until all items are taken. Its warpgroup 0 produces: one of its
+// warps takes items and copies Q and the keys, another the values, straight from the cache's blocks
 // into rings in shared memory; so the next item's data come in while the last one's output is
 // stored. The other warpgroups own 64 rows of the query tile each and go through the key tiles from
 // the newest to the oldest:
@@ -12,7 +13,12 @@
 //   P = exp2(S - max)    online softmax in registers; P is the next product's left operand
 //
 // The warpgroups take turns at issuing products, so that one's softmax runs under the others'
-// products.
+// products: that alone keeps the tensor cores busy, and ptxas moves the wait for O above the
+// softmax anyway. (Holding it below by a branch, so that softmax also runs under its own product,
+// measured 7 % slower.)
+#include <algorithm>
+
+#include "backend/cuda/numeric.cuh"
 #include "backend/cuda/prefill_tile.cuh"
 #include "backend/cuda/sm90.cuh"
 #include "backend/cuda/tensor_map.h"
@@ -40,15 +46,15 @@ struct Layout {
   static constexpr int kThreads = 128 * (kConsumers + 1);
   static constexpr int kTileBytes = kKeys * kDim * 2;
   // 64 K registers over all warps.
-  static constexpr int kProducerRegisters = kConsumers == 3 ? 32 : 24;
-  static constexpr int kConsumerRegisters = kConsumers == 3 ? 160 : 240;
+  static constexpr int kProducerRegisters = kConsumers == 3 ? 32 : 40;
+  static constexpr int kConsumerRegisters = kConsumers == 3 ? 160 : 232;
 
   struct Shared {
     T q[kQueryStages][kChunks][kRows][kChunk];
     T keys[kStages][kChunks][kKeys][kChunk];
     T values[kStages][kChunks][kKeys][kChunk];
-    // Full: the copy engine's bytes have arrived. Empty: every consumer warp is done with them.
-    uint64_t q_full[kQueryStages], q_empty[kQueryStages];
+    // Full: the data have arrived. Empty: everyone who needs them is done.
+    uint64_t item_full[kQueryStages], q_full[kQueryStages], q_empty[kQueryStages];
     uint64_t keys_full[kStages], keys_empty[kStages];
     uint64_t values_full[kStages], values_empty[kStages];
     Item items[kQueryStages];  // come and go with q
@@ -68,26 +74,59 @@ struct Ring {
   }
 };
 
-// The producer warp; all 32 lanes.
+// Copies tiles of keys or of values; all 32 lanes of a producer warp. A tile is a few boxes, each
+// of one block and one chunk of columns: one a lane.
 template <typename T, int kDim>
-__device__ void produce(const Params& p, const CUtensorMap& q_map, const CUtensorMap& key_map,
-                        const CUtensorMap& value_map, int box_keys, int q_bytes,
-                        typename Layout<T, kDim>::Shared& shared) {
+struct TileCopies {
   using L = Layout<T, kDim>;
+  const Params& p;
+  const CUtensorMap& map;
+  const int box_keys;
+  const int lane = threadIdx.x % 32;
+  const int chunk = lane % L::kChunks;
+  const int first = lane / L::kChunks * box_keys;  // key of the tile
+  Ring<kStages> ring = {};
+
+  __device__ __forceinline__ void copy(const Item& item,
+                                       T (&to)[kStages][L::kChunks][L::kKeys][kChunk],
+                                       uint64_t* full, uint64_t* empty) {
+    const int32_t* blocks = p.blocks + item.tile.block_begin;
+    const int kv_head = p.kv_head(item.head_group);
+    for (int n = item.keys.last; n >= item.keys.first; --n) {
+      // Boxes behind the last key and those of blocks that the window has passed (-1) lie outside
+      // the matrix altogether: zeros.
+      int y = -box_keys;
+      const int position = n * L::kKeys + first;
+      if (first < L::kKeys && position < item.tile.kv_len) {
+        y = (blocks[position / p.block_size] * p.num_kv_heads + kv_head) * p.block_size +
+            position % p.block_size;
+      }
+      sm90::wait(&empty[ring.stage], ring.phase ^ 1);
+      if (lane == 0) sm90::arrive_expecting(&full[ring.stage], L::kTileBytes);
+      __syncwarp();
+      if (first < L::kKeys) {
+        sm90::load_box(to[ring.stage][chunk][first], &map, chunk * kChunk, y, &full[ring.stage]);
+      }
+      ring.advance();
+    }
+  }
+};
+
+// The first producer warp takes items, tells the others of them, and copies queries and keys.
+template <typename T, int kDim>
+__device__ void produce_queries_and_keys(const Params& p, const CUtensorMap& q_map,
+                                         const CUtensorMap& key_map, int box_keys, int q_bytes,
+                                         typename Layout<T, kDim>::Shared& shared) {
+  using L = Layout<T, kDim>;
+  TileCopies<T, kDim> keys = {p, key_map, box_keys};
+  Ring<L::kQueryStages> q;
   const int lane = threadIdx.x % 32;
   const int num_items = p.plan->count * p.head_groups();
-  // A tile of keys is a few boxes, each of one block and one chunk of columns: one a lane.
-  const bool copies = lane < L::kKeys / box_keys * L::kChunks;
-  const int box_chunk = lane % L::kChunks;
-  const int box_first = lane / L::kChunks * box_keys;
-  Ring<L::kQueryStages> q;
-  Ring<kStages> ring;
   // Numbers are drawn two items ahead and tiles read one ahead, under the copies for this item.
   int index = blockIdx.x, next = index + gridDim.x;
-  const auto tile_of = [&](int i) {
-    return i < num_items ? p.plan->tiles[i / p.head_groups()] : QueryTile{};
-  };
-  for (QueryTile tile = tile_of(index);;) {
+  // The first without a look at the count: the workspace has room for it.
+  QueryTile tile = p.plan->tiles[index / p.head_groups()];
+  for (;;) {
     Item item;
     item.tile = tile;
     item.keys = key_tiles(tile, p.window, L::kKeys);
@@ -95,6 +134,7 @@ __device__ void produce(const Params& p, const CUtensorMap& q_map, const CUtenso
     sm90::wait(&shared.q_empty[q.stage], q.phase ^ 1);
     if (lane == 0) {
       shared.items[q.stage] = item;
+      sm90::arrive(&shared.item_full[q.stage]);
       if (item.head_group < 0) {
         sm90::arrive(&shared.q_full[q.stage]);
       } else {
@@ -107,37 +147,10 @@ __device__ void produce(const Params& p, const CUtensorMap& q_map, const CUtenso
     }
     if (item.head_group < 0) break;
     q.advance();
-    tile = tile_of(next);
+    tile = next < num_items ? p.plan->tiles[next / p.head_groups()] : QueryTile{};
     int after_next = 0;
     if (lane == 0) after_next = atomicAdd(&p.plan->next, 1);
-
-    const int32_t* blocks = p.blocks + item.tile.block_begin;
-    const int kv_head = p.kv_head(item.head_group);
-    for (int n = item.keys.last; n >= item.keys.first; --n) {
-      // Boxes behind the last key and those of blocks that the window has passed (-1) lie outside
-      // the matrix altogether: zeros.
-      int y = -box_keys;
-      const int position = n * L::kKeys + box_first;
-      if (copies && position < item.tile.kv_len) {
-        y = (blocks[position / p.block_size] * p.num_kv_heads + kv_head) * p.block_size +
-            position % p.block_size;
-      }
-      sm90::wait(&shared.keys_empty[ring.stage], ring.phase ^ 1);
-      if (lane == 0) sm90::arrive_expecting(&shared.keys_full[ring.stage], L::kTileBytes);
-      __syncwarp();
-      if (copies) {
-        sm90::load_box(shared.keys[ring.stage][box_chunk][box_first], &key_map, box_chunk * kChunk,
-                       y, &shared.keys_full[ring.stage]);
-      }
-      sm90::wait(&shared.values_empty[ring.stage], ring.phase ^ 1);
-      if (lane == 0) sm90::arrive_expecting(&shared.values_full[ring.stage], L::kTileBytes);
-      __syncwarp();
-      if (copies) {
-        sm90::load_box(shared.values[ring.stage][box_chunk][box_first], &value_map,
-                       box_chunk * kChunk, y, &shared.values_full[ring.stage]);
-      }
-      ring.advance();
-    }
+    keys.copy(item, shared.keys, shared.keys_full, shared.keys_empty);
     index = next;
     next = __shfl_sync(~0u, after_next, 0);
   }
@@ -147,6 +160,93 @@ __device__ void produce(const Params& p, const CUtensorMap& q_map, const CUtenso
     if (atomicInc(&p.plan->finished, gridDim.x - 1) == gridDim.x - 1) {
       p.plan->next = kItemsAhead * gridDim.x;
     }
+  }
+}
+
+// The second producer warp.
+template <typename T, int kDim>
+__device__ void produce_values(const Params& p, const CUtensorMap& value_map, int box_keys,
+                               typename Layout<T, kDim>::Shared& shared) {
+  TileCopies<T, kDim> values = {p, value_map, box_keys};
+  Ring<Layout<T, kDim>::kQueryStages> q;
+  for (;;) {
+    sm90::wait(&shared.item_full[q.stage], q.phase);
+    const Item item = shared.items[q.stage];
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) sm90::arrive(&shared.q_empty[q.stage]);
+    q.advance();
+    if (item.head_group < 0) return;
+    values.copy(item, shared.values, shared.values_full, shared.values_empty);
+  }
+}
+
+__device__ __forceinline__ float exp2_fast(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// One row's running maximum and sum of exponentials: online softmax. A row lies in the four lanes
+// of a quad; `sum` is this lane's part only.
+struct OnlineRow {
+  float max = -INFINITY;
+  float sum = 0;
+  // Takes in a new maximum of this lane's scores and returns by how much earlier sums shrink: by
+  // exactly nothing if the maximum stays. `offset` is what to subtract from scaled scores.
+  __device__ __forceinline__ float raise(float lane_max, float scale_log2, float& offset) {
+    float top = fmaxf(max, lane_max);
+    top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
+    top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
+    // While all keys are masked, -inf - -inf must not become NaN.
+    const float finite_top = top == -INFINITY ? 0.0f : top;
+    offset = finite_top * scale_log2;
+    const float shrink = exp2_fast((max - finite_top) * scale_log2);
+    max = top;
+    sum *= shrink;
+    return shrink;
+  }
+  // 1 / the whole row's sum; 0 for a row without keys.
+  __device__ __forceinline__ float inverse_sum() const {
+    float total = sum + __shfl_xor_sync(~0u, sum, 1);
+    total += __shfl_xor_sync(~0u, total, 2);
+    return total > 0 ? __fdividef(1.0f, total) : 0.0f;
+  }
+};
+
+// Lane q of a quad holds word q of four 16-byte pieces; afterwards it holds the four words of piece
+// q.
+__device__ __forceinline__ uint4 transpose_in_quad(uint32_t (&w)[4]) {
+  const int lane = threadIdx.x & 3;
+  const bool odd = lane & 1, high = lane & 2;
+  const auto exchange = [](uint32_t& a, uint32_t& b, bool upper, int distance) {
+    const uint32_t other = __shfl_xor_sync(~0u, upper ? a : b, distance);
+    a = upper ? other : a;
+    b = upper ? b : other;
+  };
+  exchange(w[0], w[1], odd, 1);
+  exchange(w[2], w[3], odd, 1);
+  exchange(w[0], w[2], high, 2);
+  exchange(w[1], w[3], high, 2);
+  return {w[0], w[1], w[2], w[3]};
+}
+
+// Stores this quad's upper (half 0) or lower (1) row of wgmma's accumulators, times `factor`, where
+// `to` is not null. Called by whole warps.
+template <typename T, int kCount>
+__device__ __forceinline__ void store_row(T* to, const float (&o)[kCount], int half, float factor,
+                                          int head_dim) {
+  const int lane = threadIdx.x & 3;
+#pragma unroll
+  for (int j = 0; j < kCount / 4; j += 4) {
+    uint32_t words[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int at = 4 * (j + i) + 2 * half;
+      words[i] = pack2<T>(o[at] * factor, o[at + 1] * factor);
+    }
+    const uint4 piece = transpose_in_quad(words);
+    const int column = 8 * (j + lane);
+    if (to != nullptr && column < head_dim) *reinterpret_cast<uint4*>(to + column) = piece;
   }
 }
 
@@ -160,9 +260,9 @@ struct Consumer {
 
   const Params& p;
   Shared& shared;
-  const int group;  // warpgroup, 0 first
-  const int row;    // of the query tile
-  int token[2];     // of row, row + 8, within the query tile
+  const int group;        // warpgroup, 0 first
+  const int row;          // of the query tile
+  int token[2], head[2];  // of row, row + 8, within the query tile
   OnlineRow rows[2];
   float o[kDim / 2];
   float s[kKeys / 2];
@@ -173,12 +273,17 @@ struct Consumer {
         shared(in),
         group(warpgroup),
         row(64 * warpgroup + threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4) {
-    token[0] = row / p.pack;
-    token[1] = (row + 8) / p.pack;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      token[r] = (row + 8 * r) / p.pack;
+      head[r] = (row + 8 * r) % p.pack;
+    }
   }
 
   // Barriers 1 + g: warpgroup g's turn to issue products; it passes the turn on.
-  __device__ __forceinline__ void await_turn() { sm90::named_barrier(1 + group, 256); }
+  __device__ __forceinline__ void await_turn() {
+    sm90::named_barrier(1 + group, 256);
+  }
   __device__ __forceinline__ void pass_turn() {
     sm90::named_arrive(1 + (group + 1) % L::kConsumers, 256);
   }
@@ -217,27 +322,26 @@ struct Consumer {
     sm90::commit_products();
   }
 
-  // -inf where the key of column c is behind the row's position or before its window.
+  // -inf for keys behind the row's position or before its window, where tile n has such.
   __device__ __forceinline__ void mask(const QueryTile& tile, int n) {
-    const int first = n * kKeys + 2 * (threadIdx.x % 4);  // position of s[0]
+    const int first = n * kKeys;
+    const int first_here = first + 2 * (threadIdx.x % 4);  // position of s[0]
+    const auto hide = [&](auto&& hidden) {
 #pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const int newest = tile.position + token[r] - first;
-      const int oldest = p.window > 0 ? newest - p.window : -kKeys;  // exclusive
+      for (int r = 0; r < 2; ++r) {
+        const int newest = tile.position + token[r] - first_here;
 #pragma unroll
-      for (int j = 0; j < kKeys / 8; ++j) {
-#pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          const int c = 8 * j + e;
-          if (c > newest || c <= oldest) s[4 * j + 2 * r + e] = -INFINITY;
+        for (int i = 0; i < kKeys / 4; ++i) {
+          if (hidden(i / 2 * 8 + i % 2, newest)) s[i / 2 * 4 + 2 * r + i % 2] = -INFINITY;
         }
       }
+    };
+    if (first + kKeys - 1 > tile.position) {
+      hide([](int column, int newest) { return column > newest; });
     }
-  }
-  __device__ __forceinline__ void mask_if_needed(const QueryTile& tile, int n) {
-    const bool ahead = (n + 1) * kKeys - 1 > tile.position;
-    const bool passed = p.window > 0 && n * kKeys <= tile.position + tile.tokens - 1 - p.window;
-    if (ahead || passed) mask(tile, n);
+    if (p.window > 0 && first <= tile.position + tile.tokens - 1 - p.window) {
+      hide([this](int column, int newest) { return column <= newest - p.window; });
+    }
   }
 
   // S becomes exponentials, and what was summed before shrinks by shrink[r].
@@ -294,11 +398,11 @@ struct Consumer {
       const float factor = rows[r].inverse_sum();
       T* to = nullptr;
       if (token[r] < item.tile.tokens) {
-        const int head = item.head_group * p.pack + (row + 8 * r) % p.pack;
-        const int64_t line = int64_t{item.tile.first_token + token[r]} * p.num_q_heads + head;
-        to = static_cast<T*>(p.out) + line * kDim;
+        const int64_t line = int64_t{item.tile.first_token + token[r]} * p.num_q_heads +
+                             item.head_group * p.pack + head[r];
+        to = static_cast<T*>(p.out) + line * p.head_dim;
       }
-      store_row(to, o, r, factor, kDim);
+      store_row(to, o, r, factor, p.head_dim);
     }
   }
 
@@ -330,12 +434,12 @@ struct Consumer {
     while (item.head_group >= 0) {
       // The newest tile of keys; its scores are under way.
       int n = item.keys.last;
+      sm90::wait_products<0>();
+      finish_scores();
       rows[0] = rows[1] = {};
 #pragma unroll
       for (float& x : o) x = 0;
-      sm90::wait_products<0>();
-      finish_scores();
-      mask_if_needed(item.tile, n);
+      mask(item.tile, n);
       softmax(shrink);
       round_weights();
       if (item.tile.kv_len < (n + 1) * kKeys) {
@@ -352,9 +456,8 @@ struct Consumer {
         pass_turn();
         sm90::wait_products<1>();
         finish_scores();
-        mask_if_needed(item.tile, n);
+        mask(item.tile, n);
         softmax(shrink);
-        sm90::pin_registers(s);  // the exponentials are computed here, under the output's product
         sm90::wait_products<0>();
         finish_output();
         round_weights();
@@ -363,6 +466,8 @@ struct Consumer {
       }
 
       // The last output, and the next item's first scores, which run while the output is stored.
+      // Without a next item they are of no use, but products behind a condition make ptxas wait for
+      // every single one.
       release(&shared.q_empty[q.stage]);
       q.advance();
       const Item next = await_item();
@@ -371,26 +476,25 @@ struct Consumer {
       if (more) sm90::wait(&shared.keys_full[keys.stage], keys.phase);
       await_turn();
       start_output(values.stage);
-      if (more) start_scores(q.stage, keys.stage);
+      start_scores(q.stage, keys.stage);
       pass_turn();
-      if (more) {
-        sm90::wait_products<1>();
-      } else {
-        sm90::wait_products<0>();
-      }
+      sm90::wait_products<1>();
       finish_output();
       store(item);
       item = next;
     }
+    sm90::wait_products<0>();
     if (group == 0) await_turn();  // nothing stays pending
   }
 };
 
+struct Maps {
+  CUtensorMap q, keys, values;
+};
+
 template <typename T, int kDim>
 __global__ __launch_bounds__(Layout<T, kDim>::kThreads,
-                             1) void attend_kernel(const __grid_constant__ CUtensorMap q_map,
-                                                   const __grid_constant__ CUtensorMap key_map,
-                                                   const __grid_constant__ CUtensorMap value_map,
+                             1) void attend_kernel(const __grid_constant__ Maps maps,
                                                    const __grid_constant__ Params params,
                                                    int box_keys, int q_bytes) {
   using L = Layout<T, kDim>;
@@ -401,8 +505,9 @@ __global__ __launch_bounds__(Layout<T, kDim>::kThreads,
   if (threadIdx.x == 0) {
     constexpr int kConsumerWarps = 4 * L::kConsumers;
     for (int i = 0; i < L::kQueryStages; ++i) {
+      sm90::init_barrier(&shared.item_full[i], 1);
       sm90::init_barrier(&shared.q_full[i], 1);
-      sm90::init_barrier(&shared.q_empty[i], kConsumerWarps);
+      sm90::init_barrier(&shared.q_empty[i], kConsumerWarps + 1);  // the values' producer, too
     }
     for (int i = 0; i < kStages; ++i) {
       sm90::init_barrier(&shared.keys_full[i], 1);
@@ -411,9 +516,9 @@ __global__ __launch_bounds__(Layout<T, kDim>::kThreads,
       sm90::init_barrier(&shared.values_empty[i], kConsumerWarps);
     }
     sm90::fence_barrier_init();
-    sm90::prefetch_map(&q_map);
-    sm90::prefetch_map(&key_map);
-    sm90::prefetch_map(&value_map);
+    sm90::prefetch_map(&maps.q);
+    sm90::prefetch_map(&maps.keys);
+    sm90::prefetch_map(&maps.values);
   }
   sm90::wait_for_previous();
   __syncthreads();
@@ -421,7 +526,9 @@ __global__ __launch_bounds__(Layout<T, kDim>::kThreads,
   if (warpgroup == 0) {
     sm90::give_registers<L::kProducerRegisters>();
     if (threadIdx.x < 32) {
-      produce<T, kDim>(params, q_map, key_map, value_map, box_keys, q_bytes, shared);
+      produce_queries_and_keys<T, kDim>(params, maps.q, maps.keys, box_keys, q_bytes, shared);
+    } else if (threadIdx.x < 64) {
+      produce_values<T, kDim>(params, maps.values, box_keys, shared);
     }
   } else {
     sm90::take_registers<L::kConsumerRegisters>();
@@ -429,9 +536,9 @@ __global__ __launch_bounds__(Layout<T, kDim>::kThreads,
   }
 }
 
-// The map of Q as [num_tokens, num_q_heads, kDim] in boxes of `pack` heads of `tokens` tokens.
+// The map of Q as [num_tokens, num_q_heads, head_dim] in boxes of `pack` heads of `tokens` tokens.
 // tensor_map.h has matrices only.
-CUtensorMap query_map(const Params& p, DType dtype, int num_tokens, int tokens) {
+CUtensorMap query_map(const Params& p, DType dtype, int tokens) {
   static const auto encode = [] {
     void* function = nullptr;
     cudaDriverEntryPointQueryResult found;
@@ -443,7 +550,7 @@ CUtensorMap query_map(const Params& p, DType dtype, int num_tokens, int tokens) 
   CUtensorMap map = {};
   const cuuint64_t sizes[] = {static_cast<cuuint64_t>(p.head_dim),
                               static_cast<cuuint64_t>(p.num_q_heads),
-                              static_cast<cuuint64_t>(num_tokens)};
+                              static_cast<cuuint64_t>(p.num_tokens)};
   const cuuint64_t strides[] = {sizes[0] * 2, sizes[0] * sizes[1] * 2};
   const cuuint32_t box[] = {kChunk, static_cast<cuuint32_t>(p.pack),
                             static_cast<cuuint32_t>(tokens)};
@@ -462,62 +569,53 @@ CUtensorMap query_map(const Params& p, DType dtype, int num_tokens, int tokens) 
 }
 
 template <typename T, int kDim>
-void start(const Launch& on, const PagedLayer& layer, const Params& p, int num_tokens, int ctas) {
+void start(const Launch& on, const PagedLayer& layer, const Params& p, int tokens, int ctas) {
   using L = Layout<T, kDim>;
   static const bool allowed =
       allow_shared_bytes("prefill attention", attend_kernel<T, kDim>, L::kSharedBytes);
   if (!allowed) return;
   // Boxes divide blocks and tiles: the largest power of two in the block size, up to a tile.
-  int box_keys = layer.block_size & -layer.block_size;
-  if (box_keys > L::kKeys) box_keys = L::kKeys;
+  const int box_keys = std::min(layer.block_size & -layer.block_size, L::kKeys);
   const int64_t lines = int64_t{layer.num_blocks} * layer.num_kv_heads * layer.block_size;
-  const int tokens = L::kRows / p.pack;
-  const CUtensorMap q_map = query_map(p, layer.dtype, num_tokens, tokens);
-  const CUtensorMap key_map = make_tensor_map(layer.keys, layer.dtype, lines, kDim, kDim, box_keys);
-  const CUtensorMap value_map =
-      make_tensor_map(layer.values, layer.dtype, lines, kDim, kDim, box_keys);
+  const Maps maps = {
+      query_map(p, layer.dtype, tokens),
+      make_tensor_map(layer.keys, layer.dtype, lines, p.head_dim, p.head_dim, box_keys),
+      make_tensor_map(layer.values, layer.dtype, lines, p.head_dim, p.head_dim, box_keys)};
   launch("prefill attention", on,
          {dim3(static_cast<unsigned>(ctas)), dim3(L::kThreads), L::kSharedBytes},
-         attend_kernel<T, kDim>, q_map, key_map, value_map, p, box_keys,
-         tokens * p.pack * kDim * 2);
+         attend_kernel<T, kDim>, maps, p, box_keys, tokens * p.pack * kDim * 2);
 }
 
 template <typename T>
-void start(const Launch& on, const PagedLayer& layer, const Params& p, int num_tokens, int ctas) {
-  switch (layer.head_dim) {
-    case 64:
-      return start<T, 64>(on, layer, p, num_tokens, ctas);
-    case 128:
-      return start<T, 128>(on, layer, p, num_tokens, ctas);
-    case 256:
-      return start<T, 256>(on, layer, p, num_tokens, ctas);
+void start(const Launch& on, const PagedLayer& layer, const Params& p, int tokens, int ctas) {
+  if (layer.head_dim <= 64) {
+    start<T, 64>(on, layer, p, tokens, ctas);
+  } else if (layer.head_dim <= 128) {
+    start<T, 128>(on, layer, p, tokens, ctas);
+  } else {
+    start<T, 256>(on, layer, p, tokens, ctas);
   }
 }
 
 }  // namespace
 
-int wgmma_tile_rows(const PagedLayer& layer) {
-  switch (layer.head_dim) {
-    case 64:
-      return Layout<__half, 64>::kRows;
-    case 128:
-      return Layout<__half, 128>::kRows;
-    case 256:
-      return Layout<__half, 256>::kRows;
-  }
-  return 0;
+Tiling tiling_of(const PagedLayer& layer, int num_q_heads) {
+  const auto of = [&]<int kDim>() -> Tiling {
+    using L = Layout<__half, kDim>;
+    const int group = num_q_heads / layer.num_kv_heads;
+    return {L::kRows, L::kKeys, group <= L::kRows ? group : 1};
+  };
+  if (layer.head_dim <= 64) return of.template operator()<64>();
+  if (layer.head_dim <= 128) return of.template operator()<128>();
+  return of.template operator()<256>();
 }
 
-int wgmma_tile_keys(const PagedLayer& layer) {
-  return layer.head_dim == 256 ? Layout<__half, 256>::kKeys : Layout<__half, 128>::kKeys;
-}
-
-void wgmma_attention(const Launch& on, const PagedLayer& layer, const Params& params,
-                     int num_tokens, int ctas) {
+void start_attention(const Launch& on, const PagedLayer& layer, const Params& params,
+                     const Tiling& tiling, int num_ctas) {
   if (layer.dtype == DType::kBF16) {
-    start<__nv_bfloat16>(on, layer, params, num_tokens, ctas);
+    start<__nv_bfloat16>(on, layer, params, tiling.tokens(), num_ctas);
   } else {
-    start<__half>(on, layer, params, num_tokens, ctas);
+    start<__half>(on, layer, params, tiling.tokens(), num_ctas);
   }
 }
 

@@ -2,6 +2,8 @@
 // which kernels a row needs. What those read is on the device.
 #include "backend/cuda/sampler.h"
 
+#include <sys/prctl.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -28,6 +30,11 @@ constexpr float kMaxBias = 100;
 class Wait {
  public:
   explicit Wait(cudaStream_t stream) : stream_(stream) {}
+  ~Wait() {
+    if (slack_ >= 0) prctl(PR_SET_TIMERSLACK, slack_);
+  }
+  Wait(const Wait&) = delete;
+  Wait& operator=(const Wait&) = delete;
 
   template <typename Arrived>
   Status until(Arrived&& arrived) {
@@ -41,11 +48,17 @@ class Wait {
   static constexpr auto kBetweenChecks = std::chrono::milliseconds(100);
 
   Status pause() {
-    if (idle_) return device_error("the sampler's results never came", take_error());
+    if (idle_) {
+      return device_error(StatusCode::kInternal, "the sampler's results never came", take_error());
+    }
     const auto now = Clock::now();
     if (now < begin_ + kSpin) {
       __builtin_ia32_pause();
       return ok_status();
+    }
+    if (slack_ < 0) {  // the usual 50 us would more than double a nap
+      slack_ = prctl(PR_GET_TIMERSLACK);
+      prctl(PR_SET_TIMERSLACK, 1);
     }
     std::this_thread::sleep_for(kNap);
     if (now < checked_ + kBetweenChecks) return ok_status();
@@ -63,23 +76,25 @@ class Wait {
     }
     if (error == cudaErrorNotReady) return ok_status();
     if (error != cudaSuccess) {
-      return device_error(cudaGetErrorString(error), take_error());
+      // What a stream reports came from a kernel, and stays: the context is lost with it.
+      return device_error(StatusCode::kUnavailable, cudaGetErrorString(error), take_error());
     }
     idle_ = true;  // what has not arrived by now will not
     return ok_status();
   }
 
-  static Status device_error(std::string what, const DeviceError& noted) {
+  static Status device_error(StatusCode code, std::string what, const DeviceError& noted) {
     what = "CUDA: " + what;
     if (noted.code != cudaSuccess) {
       what += std::string("; first failed: ") + noted.op + ": " + cudaGetErrorString(noted.code);
     }
-    return internal_error(std::move(what));
+    return {code, std::move(what)};
   }
 
   const cudaStream_t stream_;
   const Clock::time_point begin_ = Clock::now();
   Clock::time_point checked_ = begin_;
+  long slack_ = -1;  // the thread's own, once it is changed
   bool idle_ = false;
 };
 
@@ -228,7 +243,11 @@ class CudaSampler final : public Sampler {
         !allocate(&resolved_, sizeof(int32_t) * static_cast<size_t>(max_tokens))) {
       return;
     }
-    if (cudaMemcpy(states_, empty.data(), bytes, cudaMemcpyHostToDevice) != cudaSuccess) {
+    // On the stream: a copy elsewhere may return before it is done, and overtake the first
+    // set_slot.
+    if (cudaMemcpyAsync(states_, empty.data(), bytes, cudaMemcpyHostToDevice, on.stream) !=
+            cudaSuccess ||
+        cudaStreamSynchronize(on.stream) != cudaSuccess) {
       failure_ = internal_error("CUDA: cannot write the sampler's state");
     }
   }

@@ -1,9 +1,9 @@
 // Drawing one token a row.
 //
 // Greedy: the first pass finds the greatest logit. Sampled: the first pass finds the winner among
-// all tokens, argmax( y + noise ) with y = logit / T, and the sum of exp(y) beside it. That is the
-// end without top-k, top-p and min-p. With them the wanted token is the winner among the tokens
-// kept, which are the first few in the order by (y descending, id ascending):
+// all tokens, argmax( y + noise ) with y = logit / T. That is the end without top-k, top-p and
+// min-p. With them the wanted token is the winner among the tokens kept, which are the first few in
+// the order by (y descending, id ascending):
 //   1. top-k and min-p say from which y on tokens are kept; for top-k select() finds the k-th y.
 //   2. Is the winner kept? For top-p a pass adds up the mass before it.
 //   3. If not, no token behind it in that order is kept either, and all kept ones are before it:
@@ -11,16 +11,14 @@
 // So a draw from the kept set needs no sorting, and step 3 is rare: with top_p = 0.95 and any
 // logits, one row in twenty does it once.
 //
-// The noise of a token costs two logarithms. It is computed only where a bound on it, added to y,
-// reaches the best so far of the warp (sampler_row.cuh, noise_bound).
+// The noise of a token costs two logarithms. It is computed only where the token can still win: its
+// random word must be large enough for its y to reach the best so far of the CTA.
 #include "backend/cuda/sampler_kernels.h"
 
 #include "backend/cuda/sampler_row.cuh"
 
 namespace octavo::cuda {
 namespace {
-
-constexpr unsigned kAllLanes = 0xFFFFFFFF;
 
 // One thread of the row's cluster: the token becomes the slot's last one, and goes to the host.
 __device__ void finish_row(const DrawRow& row, int token, bool valid, SlotState* slots,
@@ -40,23 +38,39 @@ __device__ void finish_row(const DrawRow& row, int token, bool valid, SlotState*
 
 // --- Greedy.
 
-struct Greatest {
+// The greatest value, and the lowest token that has it.
+struct Best {
   float value = -kInfinity;
   int token = -1;
+
+  __device__ bool loses_to(float other_value, int other_token) const {
+    return other_value > value || (other_value == value && other_token < token);
+  }
+  __device__ void merge(const Best& other) {
+    if (loses_to(other.value, other.token)) *this = other;
+  }
+  __device__ void reduce() {
+    const uint32_t own = key_of(value), most = __reduce_max_sync(kAllLanes, own);
+    const auto candidate = own == most ? static_cast<uint32_t>(token) : 0xFFFFFFFF;
+    token = static_cast<int>(__reduce_min_sync(kAllLanes, candidate));
+    value = value_of(most);
+  }
+};
+
+struct Greatest {
+  Best best;
   uint32_t invalid = 0;  // a NaN or +inf was seen
 
-  __device__ void add(float x, int i) {
-    if (x > value) {
-      value = x;
-      token = i;
-    }
+  __device__ void add(float x, int i) {  // ascending i
+    if (x > best.value) best = {x, i};
   }
   __device__ void merge(const Greatest& other) {
-    if (other.value > value || (other.value == value && other.token < token)) {
-      value = other.value;
-      token = other.token;
-    }
+    best.merge(other.best);
     invalid |= other.invalid;
+  }
+  __device__ void reduce() {
+    best.reduce();
+    invalid = __any_sync(kAllLanes, invalid);
   }
 };
 
@@ -64,42 +78,33 @@ __device__ __forceinline__ bool all_below_infinity(const float4& x) {
   return x.x < kInfinity && x.y < kInfinity && x.z < kInfinity && x.w < kInfinity;
 }
 
-__global__ void __launch_bounds__(kThreads, 2)
+// The result is exact, so the number of CTAs may go by the batch: fewer of them for each row spend
+// more of their time on reading.
+template <int kCtas>
+__global__ void __launch_bounds__(kThreads, kCtasPerSm)
     greedy_kernel(const __grid_constant__ DrawRows rows, int vocab, SlotState* slots,
                   DrawResults results) {
   __shared__ Exchange exchange;
-  Cluster cluster(exchange);
+  Cluster<kCtas> cluster(exchange);
   sm90::let_next_start();
   sm90::wait_for_previous();
-  const DrawRow& row = rows.row[blockIdx.x / kClusterSize];
-  Greatest best;
-  scan<8>(part_of(row.logits, vocab), [&](int i, const float4& x) {
-    best.add(x.x, i);
-    best.add(x.y, i + 1);
-    best.add(x.z, i + 2);
-    best.add(x.w, i + 3);
-    if (!all_below_infinity(x)) best.invalid = 1;
+  const DrawRow& row = rows.row[blockIdx.x / kCtas];
+  Greatest greatest;
+  scan<8>(part_of<kCtas>(row.logits, vocab), [&](int i, const float4& x) {
+    greatest.add(x.x, i);
+    greatest.add(x.y, i + 1);
+    greatest.add(x.z, i + 2);
+    greatest.add(x.w, i + 3);
+    if (!all_below_infinity(x)) greatest.invalid = 1;
   });
-  best = cluster.merge(best);
-  if (blockIdx.x % kClusterSize == 0 && threadIdx.x == 0) {
-    finish_row(row, best.token, !best.invalid && best.token >= 0, slots, results);
+  greatest = cluster.merge(greatest);
+  if (blockIdx.x % kCtas == 0 && threadIdx.x == 0) {
+    const int token = greatest.best.token;
+    finish_row(row, token, !greatest.invalid && token >= 0, slots, results);
   }
 }
 
 // --- Sampled.
-
-struct Winner {
-  float value = -kInfinity;  // y + noise
-  float y = 0;
-  int token = -1;
-
-  __device__ bool loses_to(float other_value, int other_token) const {
-    return other_value > value || (other_value == value && other_token < token);
-  }
-  __device__ void merge(const Winner& other) {
-    if (loses_to(other.value, other.token)) *this = other;
-  }
-};
 
 // A place in the order by (y descending, id ascending); by default, behind all that is above -inf.
 struct Limit {
@@ -110,72 +115,102 @@ struct Limit {
   }
 };
 
-__device__ __forceinline__ float greatest_of_warp(float x) {
-  const int bits = __float_as_int(x);
-  const int ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF);
-  const int most = __reduce_max_sync(kAllLanes, ordered);
-  return __int_as_float(most ^ ((most >> 31) & 0x7FFFFFFF));
+// What a token must reach to matter: a little less, for roundings, than the best that some thread
+// of the CTA has found. Reading an old bar costs time only.
+struct Bar {
+  uint32_t key;
+
+  __device__ void reset() { key = key_of(kLowest); }
+  __device__ float read() const { return value_of(*const_cast<const volatile uint32_t*>(&key)); }
+  // By whole warps: each thread has reached `best`. Returns the warp's bar.
+  __device__ float raise(float best) {
+    const float reached = warp_max(best);
+    const float bar = fmaxf(reached - fmaf(fabsf(reached), 2.4e-7f, 0.001f), kLowest);
+    if (threadIdx.x % 32 == 0) atomicMax(&key, key_of(bar));
+    return bar;
+  }
+};
+
+__device__ __forceinline__ float greatest_of(const float4& y) {
+  return fmaxf(fmaxf(y.x, y.y), fmaxf(y.z, y.w));
 }
 
-// A thread's search for the winner. `bar` is a value that some token of the warp reaches: where
-// y plus the bound is below it, the noise does not matter.
+// A thread's search for the winner.
 struct Race {
   uint64_t seed;
   uint32_t position;
-  Winner best;
-  float bar = kLowest;
+  Bar* bar;  // in shared memory
+  Best best;
 
-  // Tokens [i, i + 4), by whole warps; y = -inf takes no part.
-  __device__ __forceinline__ void run(int i, const float (&y)[4]) {
-    const std::array<uint32_t, 4> words =
-        philox4x32_10({static_cast<uint32_t>(i) / 4, position, 0, 0}, philox_key(seed));
-    float reach[4];
+  // Tokens [i, i + 4) and those kStride after them, by whole warps; y = -inf takes no part.
+  __device__ __forceinline__ void run(int i, const float4 (&y)[2]) {
+    const float limit = bar->read();
+    uint4 words[2];
+    bool may_win[2];
 #pragma unroll
-    for (int j = 0; j < 4; ++j) reach[j] = __fadd_rn(y[j], noise_bound(words[j]));
-    float most = fmaxf(fmaxf(reach[0], reach[1]), fmaxf(reach[2], reach[3]));
-    while (__any_sync(kAllLanes, most >= bar)) {
-      if (most >= bar) {
-        int at = 3;
-        float own = y[3];
-        uint32_t word = words[3];
-#pragma unroll
-        for (int j = 2; j >= 0; --j) {
-          if (reach[j] == most) {
-            at = j;
-            own = y[j];
-            word = words[j];
-          }
-        }
+    for (int u = 0; u < 2; ++u) {
+      words[u] = words_of_four(seed, position, static_cast<uint32_t>(i + u * kStride) / 4);
+      const uint32_t greatest = max(max(words[u].x, words[u].y), max(words[u].z, words[u].w));
+      may_win[u] = greatest >= noise_from(limit - greatest_of(y[u]));
+    }
+    if (!__any_sync(kAllLanes, may_win[0] || may_win[1])) return;
+#pragma unroll 1
+    for (int u = 0; u < 2; ++u) {
+      run_closely(i + u * kStride, u == 0 ? y[0] : y[1], u == 0 ? words[0] : words[1]);
+    }
+  }
+
+ private:
+  // The token that may reach most first, for the bar's sake.
+  __device__ __forceinline__ void run_closely(int i, const float4& four, const uint4& four_words) {
+    const float y[4] = {four.x, four.y, four.z, four.w};
+    const uint32_t words[4] = {four_words.x, four_words.y, four_words.z, four_words.w};
+    float limit = bar->read();
+    float4 reach = {__fadd_rn(y[0], noise_bound(words[0])), __fadd_rn(y[1], noise_bound(words[1])),
+                    __fadd_rn(y[2], noise_bound(words[2])), __fadd_rn(y[3], noise_bound(words[3]))};
+    float most = greatest_of(reach);
+    while (__any_sync(kAllLanes, most >= limit)) {
+      if (most >= limit) {
+        const int at = reach.x == most ? 0 : reach.y == most ? 1 : reach.z == most ? 2 : 3;
+        const float own = at == 0 ? y[0] : at == 1 ? y[1] : at == 2 ? y[2] : y[3];
+        const uint32_t word = at == 0   ? words[0]
+                              : at == 1 ? words[1]
+                              : at == 2 ? words[2]
+                                        : words[3];
         const float value = __fadd_rn(own, noise_of(word));
-        if (best.loses_to(value, i + at)) best = {value, own, i + at};
-#pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          if (j == at) reach[j] = -kInfinity;
-        }
-        most = fmaxf(fmaxf(reach[0], reach[1]), fmaxf(reach[2], reach[3]));
+        if (best.loses_to(value, i + at)) best = {value, i + at};
+        if (at == 0) reach.x = -kInfinity;
+        if (at == 1) reach.y = -kInfinity;
+        if (at == 2) reach.z = -kInfinity;
+        if (at == 3) reach.w = -kInfinity;
+        most = greatest_of(reach);
       }
-      bar = fmaxf(bar, greatest_of_warp(best.value));
+      limit = fmaxf(limit, bar->raise(best.value));
     }
   }
 };
 
-__device__ __forceinline__ void scale(const float4& x, float factor, float (&y)[4]) {
-  y[0] = __fmul_rn(x.x, factor);
-  y[1] = __fmul_rn(x.y, factor);
-  y[2] = __fmul_rn(x.z, factor);
-  y[3] = __fmul_rn(x.w, factor);
+__device__ __forceinline__ float4 scaled(const float4& x, float factor) {
+  return {__fmul_rn(x.x, factor), __fmul_rn(x.y, factor), __fmul_rn(x.z, factor),
+          __fmul_rn(x.w, factor)};
 }
 
 struct FirstPass {
-  SumOfExp sum;
-  float least = kInfinity;  // above -inf
+  float most = kLowest, least = kInfinity;  // y above -inf
   uint32_t invalid = 0;
-  Winner winner;
+  Best winner;
+
   __device__ void merge(const FirstPass& other) {
-    sum.merge(other.sum);
+    most = fmaxf(most, other.most);
     least = fminf(least, other.least);
     invalid |= other.invalid;
     winner.merge(other.winner);
+  }
+  __device__ void reduce() {
+    most = warp_max(most);
+    least = warp_min(least);
+    invalid = __any_sync(kAllLanes, invalid);
+    winner.reduce();
   }
 };
 
@@ -184,6 +219,10 @@ struct Masses {
   __device__ void merge(const Masses& other) {
     before += other.before;
     kept += other.kept;
+  }
+  __device__ void reduce() {
+    before = warp_sum(before);
+    kept = warp_sum(kept);
   }
 };
 
@@ -197,71 +236,90 @@ struct SampledRow {
 
   __device__ bool filtered() const { return top_k > 0 || top_p < 1 || log_min_p > -kInfinity; }
 
-  // The winner only where no top-k will rule almost all tokens out.
-  __device__ __forceinline__ FirstPass first_pass() const {
+  __device__ Limit place_of(int token) const {
+    return {__fmul_rn(part.row[token], inverse_temperature), token};
+  }
+
+  // The winner among all tokens, and the greatest y. REQUIRES: the bar is reset.
+  __device__ __forceinline__ FirstPass draw(Bar& bar) const {
     FirstPass pass;
-    Race race{seed, position};
-    const bool sums = filtered(), draws = top_k == 0;
-    scan<4>(part, [&](int i, const float4& x) {
-      float y[4];
-      scale(x, inverse_temperature, y);
-      const float4 scaled = {y[0], y[1], y[2], y[3]};
-      if (!all_below_infinity(scaled)) pass.invalid = 1;
-      if (sums) pass.sum.add(scaled);
-      if (draws) {
-        race.run(i, y);
-      } else {
-#pragma unroll
-        for (float v : y) pass.least = v > -kInfinity ? fminf(pass.least, v) : pass.least;
-      }
+    Race race{seed, position, &bar};
+    scan_pairs(part, [&](int i, const float4(&x)[2]) {
+      const float4 y[2] = {scaled(x[0], inverse_temperature), scaled(x[1], inverse_temperature)};
+      if (!all_below_infinity(y[0]) || !all_below_infinity(y[1])) pass.invalid = 1;
+      pass.most = fmaxf(pass.most, fmaxf(greatest_of(y[0]), greatest_of(y[1])));
+      race.run(i, y);
     });
     pass.winner = race.best;
     return pass;
   }
 
-  // The mass before `limit`, and that from `threshold` up, in units of exp(maximum).
+  // Instead of that with top-k, which rules almost all tokens out: the least y.
+  __device__ __forceinline__ FirstPass bounds() const {
+    FirstPass pass;
+    scan<4>(part, [&](int, const float4& x) {
+      const float4 y = scaled(x, inverse_temperature);
+      if (!all_below_infinity(y)) pass.invalid = 1;
+      pass.most = fmaxf(pass.most, greatest_of(y));
+      for (float v : {y.x, y.y, y.z, y.w}) {
+        if (v > -kInfinity) pass.least = fminf(pass.least, v);
+      }
+    });
+    return pass;
+  }
+
+  // The mass before `limit`, and that from `threshold` <= limit.y up; in units of exp(maximum) but
+  // for a rounding that both share.
   __device__ __forceinline__ Masses masses(const Limit& limit, float threshold,
                                            float maximum) const {
     Masses sum;
+    const float offset = -maximum * kLog2e;
+    const int at = limit.token / 4 * 4;
+    const float below = nextafterf(limit.y, -kInfinity);  // up to the limit's token, equals count
     scan<4>(part, [&](int i, const float4& x) {
-      float y[4];
-      scale(x, inverse_temperature, y);
+      const float4 four = scaled(x, inverse_temperature);
+      const float y[4] = {four.x, four.y, four.z, four.w};
+      const float over = i < at ? below : limit.y;
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        const float mass = y[j] >= threshold ? exp_of(y[j] - maximum) : 0.0f;
-        sum.kept += mass;
-        if (limit.is_behind(y[j], i + j)) sum.before += mass;
+        const float mass = exp2_of(__fmaf_rn(y[j], kLog2e, offset));
+        if (y[j] >= threshold) sum.kept += mass;
+        if (y[j] > over || (i == at && limit.is_behind(y[j], i + j))) sum.before += mass;
       }
     });
     return sum;
   }
 
-  __device__ __forceinline__ Winner winner_before(const Limit& limit, float threshold) const {
-    Race race{seed, position};
-    scan<4>(part, [&](int i, const float4& x) {
-      float y[4];
-      scale(x, inverse_temperature, y);
-      bool any = false;
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        if (y[j] >= threshold && limit.is_behind(y[j], i + j)) {
-          any = true;
-        } else {
-          y[j] = -kInfinity;
-        }
-      }
-      if (__any_sync(kAllLanes, any)) race.run(i, y);
+  // REQUIRES: the bar is reset.
+  __device__ __forceinline__ Best winner_before(const Limit& limit, float threshold,
+                                                Bar& bar) const {
+    Race race{seed, position, &bar};
+    const auto only_kept = [&](const float4& x, int i) {
+      float4 y = scaled(x, inverse_temperature);
+      if (y.x < threshold || !limit.is_behind(y.x, i)) y.x = -kInfinity;
+      if (y.y < threshold || !limit.is_behind(y.y, i + 1)) y.y = -kInfinity;
+      if (y.z < threshold || !limit.is_behind(y.z, i + 2)) y.z = -kInfinity;
+      if (y.w < threshold || !limit.is_behind(y.w, i + 3)) y.w = -kInfinity;
+      return y;
+    };
+    scan_pairs(part, [&](int i, const float4(&x)[2]) {
+      const float4 y[2] = {only_kept(x[0], i), only_kept(x[1], i + kStride)};
+      const float most = fmaxf(greatest_of(y[0]), greatest_of(y[1]));
+      if (__any_sync(kAllLanes, most > -kInfinity)) race.run(i, y);
     });
     return race.best;
   }
 };
 
-__global__ void __launch_bounds__(kThreads, 2)
+__global__ void __launch_bounds__(kThreads, kCtasPerSm)
     sampled_kernel(const __grid_constant__ DrawRows rows, int vocab, SlotState* slots,
                    DrawResults results) {
   __shared__ Exchange exchange;
   __shared__ Histogram histogram;
+  __shared__ Bar bar;
   Cluster cluster(exchange);
+  if (threadIdx.x == 0) bar.reset();
+  __syncthreads();
   sm90::let_next_start();
   sm90::wait_for_previous();
   const DrawRow& row = rows.row[blockIdx.x / kClusterSize];
@@ -274,28 +332,33 @@ __global__ void __launch_bounds__(kThreads, 2)
                            slot.top_p,
                            slot.top_k};
 
-  const FirstPass first = cluster.merge(sampled.first_pass());
-  Winner winner = first.winner;
+  const FirstPass first = cluster.merge(sampled.top_k > 0 ? sampled.bounds() : sampled.draw(bar));
+  Best winner = first.winner;
   bool valid = !first.invalid && (sampled.top_k > 0 ? first.least < kInfinity : winner.token >= 0);
   if (valid && sampled.filtered()) {
-    const float maximum = first.sum.max;
+    const float maximum = first.most;
+    const auto draw_again = [&](const Limit& limit, float threshold) {
+      if (threadIdx.x == 0) bar.reset();  // nobody uses it: see merge()
+      __syncthreads();
+      return cluster.merge(sampled.winner_before(limit, threshold, bar));
+    };
     float threshold = maximum + sampled.log_min_p;
     if (sampled.top_k > 0) {
       const Selected kth = select(
           sampled.part, cluster, histogram, sampled.top_k, key_of(first.least), key_of(maximum),
           [&](int, float x) { return key_of(__fmul_rn(x, sampled.inverse_temperature)); });
       if (kth.found) threshold = fmaxf(threshold, value_of(kth.key));
-      winner = cluster.merge(sampled.winner_before(Limit(), threshold));
+      winner = draw_again(Limit(), threshold);
     }
     // The most likely token is always kept, so this ends.
     while (winner.token >= 0) {
-      const Limit limit{winner.y, winner.token};
-      if (winner.y >= threshold) {
+      const Limit limit = sampled.place_of(winner.token);
+      if (limit.y >= threshold) {
         if (sampled.top_p >= 1) break;
         const Masses mass = cluster.merge(sampled.masses(limit, threshold, maximum));
         if (mass.before < static_cast<double>(sampled.top_p) * mass.kept) break;
       }
-      winner = cluster.merge(sampled.winner_before(limit, threshold));
+      winner = draw_again(limit, threshold);
     }
     valid = winner.token >= 0;
   }
@@ -338,22 +401,30 @@ __global__ void record_tokens_kernel(const int32_t* prompt, int prompt_size, con
   }
 }
 
-Grid grid_of(int rows) {
-  return {.blocks = dim3(static_cast<unsigned>(rows * kClusterSize)),
+Grid grid_of(int rows, int ctas) {
+  return {.blocks = dim3(static_cast<unsigned>(rows * ctas)),
           .threads = dim3(kThreads),
-          .cluster = kClusterSize};
+          .cluster = ctas};
 }
 
 }  // namespace
 
 void draw_greedy(const Launch& on, const DrawRows& rows, int vocab, SlotState* slots,
                  const DrawResults& results) {
-  launch("draw_greedy", on, grid_of(rows.count), greedy_kernel, rows, vocab, slots, results);
+  const auto launch_with = [&](int ctas, auto kernel) {
+    launch("draw_greedy", on, grid_of(rows.count, ctas), kernel, rows, vocab, slots, results);
+  };
+  if (rows.count <= 64) {  // measured: 8 CTAs a row are faster up to about here
+    launch_with(8, greedy_kernel<8>);
+  } else {
+    launch_with(2, greedy_kernel<2>);
+  }
 }
 
 void draw_sampled(const Launch& on, const DrawRows& rows, int vocab, SlotState* slots,
                   const DrawResults& results) {
-  launch("draw_sampled", on, grid_of(rows.count), sampled_kernel, rows, vocab, slots, results);
+  launch("draw_sampled", on, grid_of(rows.count, kClusterSize), sampled_kernel, rows, vocab, slots,
+         results);
 }
 
 void store_slot(const Launch& on, const SlotState& value, SlotState* slot) {

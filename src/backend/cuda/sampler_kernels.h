@@ -27,9 +27,9 @@ struct SlotState {
   uint32_t position = 0;  // tokens drawn so far
   int32_t last_token = 0;
   float inverse_temperature = 1;
-  float top_p = 1;             // 1: off
-  float log_min_p = 0;         // -inf: off
-  int32_t top_k = 0;           // 0: off
+  float top_p = 1;                           // 1: off
+  float log_min_p = -__builtin_huge_valf();  // -inf: off
+  int32_t top_k = 0;                         // 0: off
   uint32_t* counts = nullptr;  // [vocab], with penalties: times drawn, kInPrompt added
   int32_t* history = nullptr;  // [max_model_len], with bad words: the tokens drawn
   EditLists edits;

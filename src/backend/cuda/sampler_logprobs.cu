@@ -21,6 +21,12 @@ struct Scan {
     greater += other.greater;
     invalid |= other.invalid;
   }
+  __device__ void reduce() {
+    sum.reduce();
+    least = warp_min(least);
+    greater = __reduce_add_sync(kAllLanes, greater);
+    invalid = __any_sync(kAllLanes, invalid);
+  }
 };
 
 struct TopList {
@@ -34,7 +40,7 @@ struct Cut {
   int last = -1;
 };
 
-__device__ Cut find_cut(const Part& part, Cluster& cluster, Histogram& histogram, int num_top,
+__device__ Cut find_cut(const Part& part, Cluster<>& cluster, Histogram& histogram, int num_top,
                         int vocab, const Scan& all) {
   const Selected nth = select(part, cluster, histogram, num_top, key_of(all.least),
                               key_of(all.sum.max), [](int, float x) { return key_of(x); });
@@ -62,7 +68,7 @@ __device__ void write_top(const LogprobRow& row, const TopList& list, float maxi
   }
 }
 
-__global__ void __launch_bounds__(kThreads, 2)
+__global__ void __launch_bounds__(kThreads, kCtasPerSm)
     logprobs_kernel(const __grid_constant__ LogprobRows rows, int vocab, const SlotState* slots,
                     uint32_t call) {
   __shared__ Exchange exchange;

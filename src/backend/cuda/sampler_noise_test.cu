@@ -13,19 +13,31 @@ namespace {
 
 using testing::DeviceArray;
 
-__global__ void noise_kernel(const uint32_t* words, int count, float* noise, float* bound) {
+__global__ void noise_kernel(const uint32_t* words, int count, float* noise, float* bound,
+                             uint32_t* from, uint32_t* from_more) {
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i >= count) return;
   noise[i] = noise_of(words[i]);
   bound[i] = noise_bound(words[i]);
+  from[i] = noise_from(noise[i]);
+  from_more[i] = noise_from(noise[i] + 0.1f);
 }
 
 __global__ void words_kernel(uint64_t seed, uint32_t position, int count, uint32_t* words) {
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-  if (i < count) words[i] = token_word(seed, position, static_cast<uint32_t>(i));
+  if (4 * i >= count) return;
+  reinterpret_cast<uint4*>(words)[i] = words_of_four(seed, position, static_cast<uint32_t>(i));
 }
 
-TEST(CudaNoise, HasTheBitsOfTheHostAndStaysBelowItsBound) {
+template <typename T>
+std::vector<T> bits_of(const DeviceArray& array) {
+  std::vector<T> values(array.bytes() / sizeof(T));
+  EXPECT_EQ(cudaMemcpy(values.data(), array.data(), array.bytes(), cudaMemcpyDeviceToHost),
+            cudaSuccess);
+  return values;
+}
+
+TEST(CudaNoise, HasTheBitsOfTheHostAndStaysWithinItsBounds) {
   SKIP_WITHOUT_GPU();
   std::mt19937 random(1);
   std::vector<uint32_t> words;
@@ -36,15 +48,21 @@ TEST(CudaNoise, HasTheBitsOfTheHostAndStaysBelowItsBound) {
   const int count = static_cast<int>(words.size());
   const DeviceArray in = DeviceArray::of_integers(DType::kI32, words);
   const DeviceArray noise(DType::kF32, {count}), bound(DType::kF32, {count});
+  const DeviceArray from(DType::kI32, {count}), from_more(DType::kI32, {count});
   noise_kernel<<<(count + 255) / 256, 256>>>(in.as<uint32_t>(), count, noise.as<float>(),
-                                             bound.as<float>());
-  const std::vector<float> noises = noise.read(), bounds = bound.read();
-  for (int i = 0; i < count; ++i) {
-    const float expected = gumbel_noise(words[static_cast<size_t>(i)], Fused());
-    const float on_device = noises[static_cast<size_t>(i)];
-    ASSERT_EQ(std::bit_cast<uint32_t>(on_device), std::bit_cast<uint32_t>(expected)) << i;
-    ASSERT_GE(bounds[static_cast<size_t>(i)], expected) << words[static_cast<size_t>(i)];
-    if (expected > 4) ASSERT_LT(bounds[static_cast<size_t>(i)], expected + 0.08f);
+                                             bound.as<float>(), from.as<uint32_t>(),
+                                             from_more.as<uint32_t>());
+  const auto noises = bits_of<float>(noise), bounds = bits_of<float>(bound);
+  const auto froms = bits_of<uint32_t>(from), froms_more = bits_of<uint32_t>(from_more);
+  for (size_t i = 0; i < words.size(); ++i) {
+    const float expected = gumbel_noise(words[i], Fused());
+    ASSERT_EQ(std::bit_cast<uint32_t>(noises[i]), std::bit_cast<uint32_t>(expected)) << words[i];
+    ASSERT_GE(bounds[i], expected) << words[i];
+    ASSERT_LE(froms[i], words[i]);
+    if (expected > 4 && ~words[i] > 1000) {  // and are of use
+      ASSERT_LT(bounds[i], expected + 0.1f) << words[i];
+      ASSERT_GT(froms_more[i], words[i]);
+    }
   }
 }
 
@@ -54,9 +72,7 @@ TEST(CudaNoise, PhiloxGivesTheWordsOfTheHost) {
   constexpr uint64_t kSeed = 0x0123456789ABCDEF;
   const DeviceArray words(DType::kI32, {kCount});
   words_kernel<<<(kCount + 255) / 256, 256>>>(kSeed, 77, kCount, words.as<uint32_t>());
-  std::vector<uint32_t> found(kCount);
-  ASSERT_EQ(cudaMemcpy(found.data(), words.data(), words.bytes(), cudaMemcpyDeviceToHost),
-            cudaSuccess);
+  const auto found = bits_of<uint32_t>(words);
   for (uint32_t i = 0; i < kCount; ++i) ASSERT_EQ(found[i], token_word(kSeed, 77, i));
 }
 

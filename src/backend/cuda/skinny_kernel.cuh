@@ -1,23 +1,33 @@
 // The kernel behind skinny_linear.h: out = act(x W^T + bias) + residual for up to 256 rows of x.
 //
-// The weight is the 64-row operand of wgmma and the rows of x are its columns (padded with zeros, by
-// the copy engine, to 8, 16, … 256), so that a weight is read from memory once and few tensor
+// The weight is the 64-row operand of wgmma and the rows of x are its columns (padded with zeros,
+// by the copy engine, to 8, 16, … 256), so that a weight is read from memory once and few tensor
 // instructions are wasted. D is then the transposed output, [weight rows, rows of x].
 //
-// Work. W is cut into tiles of kRows rows, each tile into stages of kStageK columns. The stages of all
-// tiles in a row are the units of work, and each CTA gets an equal run of units ("stream-K"): all SMs
-// stream the same number of bytes whatever the shape. Where a run ends inside a tile, the CTAs that
-// share the tile leave their sums in the workspace, and the last to arrive adds them up in the order
-// of k and finishes the tile. Arrivals are counted warp by warp: a warp's fragments only ever meet
-// those of the same warp of other CTAs.
+// Work. W is cut into tiles of kRows rows, each tile into stages of kStageK columns. The stages of
+// all tiles in a row are the units of work, and each CTA gets an equal run of units ("stream-K"):
+// all SMs stream the same number of bytes whatever the shape. Tiles in which runs begin and end are
+// shared, and their sums are put together in the order of k, in one of two ways:
+//  - by mail: all but the first of the sharers send their sums to the first, which finishes the
+//    tile. The data is its own flag, so this costs one trip through L2: best for few rows of x, and
+//    for runs longer than a tile (then the mail was sent long before it is needed).
+//  - in shares: for wide tiles and short runs one CTA would read too much. All leave their sums,
+//  wait
+//    for each other, and each finishes a part of the tile.
+// In both a warp deals only with the same warp of other CTAs, as those hold the same fragments.
 //
-// Threads. One producer warp keeps a ring of kStages stages full through the copy engine; one or two
-// warpgroups multiply. Before the previous kernel is complete, the producer fills the ring with
+// Waiting for other CTAs. Mail comes from CTAs that are started before the one that waits. Shares
+// need all CTAs of the grid in place at once: there are no more than SMs, and the kernel after this
+// one starts only when all are. Two such kernels on two streams could still block each other, hence
+// the rule in skinny_linear.h.
+//
+// Threads. One producer warp keeps a ring of kStages stages full through the copy engine; one or
+// two warpgroups multiply. Before the previous kernel is complete, the producer fills the ring with
 // weights, which nothing writes; x follows after wait_for_previous(). Where two CTAs fit in an SM
-// (about 110 KB each), memory so stays busy while the previous kernel drains.
+// (up to 113 KB each), memory so stays busy while the previous kernel drains.
 //
-// Clusters. With kCluster == 2 the CTAs of a pair own neighbouring tiles and the same units of k; each
-// loads half of the rows of x for both, which halves what L2 must deliver of x.
+// Clusters. With kCluster == 2 the CTAs of a pair own neighbouring tiles and the same units of k;
+// each loads half of the rows of x for both, which halves what L2 must deliver of x.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -35,7 +45,7 @@
 namespace octavo::cuda::skinny {
 
 template <int N, int Warpgroups, int Blocks, int StageK, int Stages, int Cluster = 1,
-          bool Norm = false, int Prefetch = 4, int Trigger = 0>
+          bool Norm = false>
 struct Tile {
   static constexpr int kN = N;                    // rows of x, padded
   static constexpr int kWarpgroups = Warpgroups;  // that multiply
@@ -44,8 +54,6 @@ struct Tile {
   static constexpr int kStages = Stages;
   static constexpr int kCluster = Cluster;
   static constexpr bool kNorm = Norm;  // x is normalised on its way to the tensor cores
-  static constexpr int kPrefetch = Prefetch;  // stages behind the ring that start on their way to L2
-  static constexpr int kTrigger = Trigger;    // stages still to be loaded when the next kernel may start
 
   static constexpr int kRows = 64 * Blocks * Warpgroups;  // of the weight, per CTA
   static constexpr int kBoxes = StageK / 64;              // a box is 64 columns = 128 bytes wide
@@ -53,14 +61,20 @@ struct Tile {
   static constexpr int kXBox = N * 128;
   static constexpr int kStageBytes = kBoxes * (kWeightBox + kXBox);
   static constexpr int kConsumers = 128 * Warpgroups;
-  static constexpr int kThreads = kConsumers + 32;
   static constexpr int kWarps = kConsumers / 32;
   // The ring, two barriers a stage, and for the norm a sum per warp and row and a scale per row.
-  static constexpr int kSharedBytes = Stages * (kStageBytes + 16) + (Norm ? 4 * N * (kWarps + 1) : 0);
+  static constexpr int kSharedBytes =
+      Stages * (kStageBytes + 16) + (Norm ? 4 * N * (kWarps + 1) : 0);
   static constexpr int kPerSm = kSharedBytes <= 113 * 1024 ? 2 : 1;
-  static constexpr int kGroups = Blocks * N / 8;  // fragments of 16 rows by 8 columns, per warp
+  // With an SM to itself, the CTA's producer is a whole warpgroup, so that registers can move.
+  static constexpr bool kMovesRegisters = kPerSm == 1 && Warpgroups == 2;
+  static constexpr int kThreads = kConsumers + (kMovesRegisters ? 128 : 32);
+  static constexpr int kFragments = Blocks * N / 8;  // of 16 weight rows by 8 rows of x, per warp
+  static constexpr bool kShare = N >= 64;  // short runs finish tiles in shares, not by mail
+  static constexpr int kAtOnce = std::min(N / 8, kShare ? 2 : 4);  // fragments finished together
   static constexpr int kPartial = kRows * N / 4;  // float4s of one CTA's sums for a tile
-  static_assert(StageK % 64 == 0 && kStageBytes % 1024 == 0 && kRows <= 256 && N % (8 * Cluster) == 0);
+  static_assert(StageK % 64 == 0 && kStageBytes % 1024 == 0 && kRows <= 256 &&
+                N % (8 * Cluster) == 0);
 };
 
 struct Args {
@@ -74,28 +88,16 @@ struct Args {
   const float* bias;
   const void* residual;
   void* out;
-  float4* partials;    // [CTA][2][kPartial]
+  float4* mail;        // [CTA][kPartial], zero between kernels
+  float4* partials;    // [CTA][2][kPartial]: of the tiles in which its run begins and ends
   unsigned* arrivals;  // [CTA][8 warps], zero between kernels
   const void* x;       // this and the next two for kNorm
   const float* norm_weight;
   float norm_eps;
-#ifdef SKINNY_TRACE
-  unsigned long long* trace;
-#endif
 };
-#ifdef SKINNY_TRACE
-inline unsigned long long* next_trace = nullptr;
-#define TRACE(i)                                                          \
-  do {                                                                    \
-    unsigned long long now;                                               \
-    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));               \
-    args.trace[blockIdx.x * 8 + (i)] = now;                               \
-  } while (0)
-#else
-#define TRACE(i)
-#endif
 
-// Which units each group (CTA or cluster) has: the first `remainder` groups one more than the others.
+// Which units each group (CTA or cluster) has: the first `remainder` groups one more than the
+// others.
 struct Cut {
   int quotient, remainder;
   __device__ int begin(int group) const { return group * quotient + min(group, remainder); }
@@ -103,6 +105,14 @@ struct Cut {
     const int longer = remainder * (quotient + 1);
     return unit < longer ? unit / (quotient + 1) : remainder + (unit - longer) / quotient;
   }
+};
+
+// The groups whose runs have units of a tile.
+struct Sharers {
+  int first, last;
+  __device__ Sharers(const Cut& cut, int tile_begin, int tile_end)
+      : first(cut.owner(tile_begin)), last(cut.owner(tile_end - 1)) {}
+  __device__ int count() const { return last - first + 1; }
 };
 
 // Position in a ring: index of the stage, parity of the pass.
@@ -133,6 +143,29 @@ __device__ __forceinline__ unsigned load_acquire(const unsigned* counter) {
   return value;
 }
 
+// Sums on their way from one CTA to another. Their place in memory is zero while nothing is there,
+// so that the data is its own flag: a sum of +0 is sent as -0, which adds nothing either.
+__device__ __forceinline__ float nonzero(float v) {
+  return v == 0 ? -0.f : v;
+}
+__device__ __forceinline__ void send(float4* to, const float* v) {
+  asm volatile("st.relaxed.gpu.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(nonzero(v[0])),
+               "f"(nonzero(v[1])), "f"(nonzero(v[2])), "f"(nonzero(v[3]))
+               : "memory");
+}
+__device__ __forceinline__ float4 peek(const float4* from) {
+  float4 v;
+  asm volatile("ld.relaxed.gpu.global.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+               : "l"(from)
+               : "memory");
+  return v;
+}
+__device__ __forceinline__ bool arrived(const float4& v) {
+  return __float_as_uint(v.x) != 0 && __float_as_uint(v.y) != 0 && __float_as_uint(v.z) != 0 &&
+         __float_as_uint(v.w) != 0;
+}
+
 // Transposes an 8 x 8 matrix of 16-bit values held by a warp, lane l holding columns 2 (l % 4) and
 // the next of row l / 4.
 __device__ __forceinline__ uint32_t transpose8x8(uint32_t pair) {
@@ -141,15 +174,20 @@ __device__ __forceinline__ uint32_t transpose8x8(uint32_t pair) {
   return transposed;
 }
 
-__device__ __forceinline__ float silu(float v) { return __fdividef(v, 1 + __expf(-v)); }
+__device__ __forceinline__ float silu(float v) {
+  return __fdividef(v, 1 + __expf(-v));
+}
 __device__ __forceinline__ float gelu_tanh(float v) {
   // 0.5 v (1 + tanh u) = v / (1 + e^(-2u))
   const float u = 0.7978845608f * (v + 0.044715f * v * v * v);
   return __fdividef(v, 1 + __expf(-2 * u));
 }
-__device__ __forceinline__ float gelu(float v) { return 0.5f * v * (1 + erff(0.7071067812f * v)); }
+__device__ __forceinline__ float gelu(float v) {
+  return 0.5f * v * (1 + erff(0.7071067812f * v));
+}
 
-// Two neighbours of a row of 16-bit values; what lies at or behind `end` reads as 0, and is not written.
+// Two neighbours of a row of 16-bit values; what lies at or behind `end` reads as 0, and is not
+// written.
 __device__ __forceinline__ uint32_t load_pair(const uint16_t* row, int at, int end, bool aligned) {
   if (aligned) return at < end ? __ldcg(reinterpret_cast<const uint32_t*>(row + at)) : 0;
   const uint32_t low = at < end ? __ldcg(row + at) : 0;
@@ -166,60 +204,88 @@ __device__ __forceinline__ void store_pair(uint16_t* row, int at, int end, bool 
   }
 }
 
-// Bias, activation, residual and the store of one fragment: 16 weight rows from `row` - lane / 4 by 8
-// rows of x from `x_row`. v holds sums at weight rows `row` (v[0], v[1]) and `row` + 8.
-template <typename T>
-__device__ __forceinline__ void finish(const Args& args, float (&v)[4], int row, int x_row) {
+// The residual for finish(), in two parts so that it is on its way while the sums are awaited.
+// Lanes hold it as it lies in memory: pairs of neighbours of row x_row + lane / 4.
+template <int kCount>
+__device__ __forceinline__ void load_residual(const Args& args, uint32_t (&residual)[kCount][2],
+                                              int row, int x_row) {
+  if (args.residual == nullptr) return;
   const int lane = threadIdx.x % 32, group = lane / 4, pair = 2 * (lane % 4);
+#pragma unroll
+  for (int i = 0; i < 2 * kCount; ++i) {
+    const int across = x_row + 8 * (i / 2) + group;
+    const auto* const from =
+        static_cast<const uint16_t*>(args.residual) + static_cast<int64_t>(across) * args.n;
+    residual[i / 2][i % 2] = across < args.m ? load_pair(from, row - group + 8 * (i % 2) + pair,
+                                                         args.n, args.pairs_aligned)
+                                             : 0;
+  }
+}
+
+// Bias, activation, residual and the store of kCount fragments: 16 weight rows by 8 rows of x each,
+// next to each other along x from x_row. v[i] holds sums at weight rows `row` (v[i][0], v[i][1])
+// and `row` + 8 (v[i][2], v[i][3]), as wgmma leaves them.
+template <typename T, bool kGelu, int kCount>
+__device__ __forceinline__ void finish(const Args& args, float (&v)[kCount][4],
+                                       const uint32_t (&residual)[kCount][2], int row, int x_row) {
+  const int lane = threadIdx.x % 32, group = lane / 4, pair = 2 * (lane % 4);
+  const bool gated = args.activation == Activation::kSwiGlu;
+  const int n = gated ? args.n / 2 : args.n;
+  const int column = gated ? (row - group) / 2 : row - group;  // of the fragments in out
+  const int across = x_row + group;  // the row of x that this lane has after a transposition
+  const int64_t at = static_cast<int64_t>(across) * n;
+
   if (args.bias != nullptr) {
     const float upper = row < args.n ? __ldg(args.bias + row) : 0;
     const float lower = row + 8 < args.n ? __ldg(args.bias + row + 8) : 0;
-    v[0] += upper;
-    v[1] += upper;
-    v[2] += lower;
-    v[3] += lower;
-  }
-  const bool gated = args.activation == Activation::kSwiGlu;
-  if (gated) {
-    v[0] = silu(v[0]) * v[2];
-    v[1] = silu(v[1]) * v[3];
-  } else if (args.activation == Activation::kGelu) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) v[i] = gelu(v[i]);
-  } else if (args.activation == Activation::kGeluTanh) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) v[i] = gelu_tanh(v[i]);
-  }
-
-  const int n = gated ? args.n / 2 : args.n;
-  const int column = gated ? (row - group) / 2 : row - group;  // of the fragment in out
-  const int halves = gated ? 1 : 2;                            // of 8 columns
-  const int across = x_row + group;  // the row of x that this lane has after a transposition
-  const bool inside = across < args.m;
-  const int64_t at = static_cast<int64_t>(across) * n;
-  if (args.residual != nullptr) {
-    const auto* const residual = static_cast<const uint16_t*>(args.residual) + at;
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const uint32_t loaded =
-          inside ? load_pair(residual, column + 8 * half + pair, n, args.pairs_aligned) : 0;
-      const float2 added = unpack2<T>(transpose8x8(loaded));
-      v[2 * half] += added.x;
-      v[2 * half + 1] += added.y;
+    for (int i = 0; i < kCount; ++i) {
+      v[i][0] += upper;
+      v[i][1] += upper;
+      v[i][2] += lower;
+      v[i][3] += lower;
     }
   }
+  if constexpr (kGelu) {
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    if (half == halves) break;
-    if (args.out_is_float) {
-      const int to = column + 8 * half + group;
-      float* const out = static_cast<float*>(args.out) + static_cast<int64_t>(x_row + pair) * n + to;
-      if (to < n && x_row + pair < args.m) out[0] = v[2 * half];
-      if (to < n && x_row + pair + 1 < args.m) out[n] = v[2 * half + 1];
-    } else {
-      const uint32_t packed = transpose8x8(pack2<T>(v[2 * half], v[2 * half + 1]));
-      auto* const out = static_cast<uint16_t*>(args.out) + at;
-      if (inside) store_pair(out, column + 8 * half + pair, n, args.pairs_aligned, packed);
+    for (int i = 0; i < 4 * kCount; ++i) {
+      float& value = v[i / 4][i % 4];
+      value = args.activation == Activation::kGelu ? gelu(value) : gelu_tanh(value);
+    }
+  } else if (gated) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      v[i][0] = silu(v[i][0]) * v[i][2];
+      v[i][1] = silu(v[i][1]) * v[i][3];
+    }
+  }
+  if (args.residual != nullptr) {
+#pragma unroll
+    for (int i = 0; i < 2 * kCount; ++i) {
+      const float2 sum = unpack2<T>(transpose8x8(residual[i / 2][i % 2]));
+      v[i / 2][2 * (i % 2)] += sum.x;
+      v[i / 2][2 * (i % 2) + 1] += sum.y;
+    }
+  }
+  if (args.out_is_float) {
+#pragma unroll
+    for (int i = 0; i < 4 * kCount; ++i) {
+      const int half = i % 4 / 2, to = column + 8 * half + group;
+      const int out_row = x_row + 8 * (i / 4) + pair + i % 2;
+      if (to < n && out_row < args.m && !(gated && half == 1)) {
+        static_cast<float*>(args.out)[static_cast<int64_t>(out_row) * n + to] = v[i / 4][i % 4];
+      }
+    }
+  } else {
+    auto* const out = static_cast<uint16_t*>(args.out) + at;
+#pragma unroll
+    for (int i = 0; i < 2 * kCount; ++i) {
+      const int half = i % 2;
+      const uint32_t packed = transpose8x8(pack2<T>(v[i / 2][2 * half], v[i / 2][2 * half + 1]));
+      if (across + 8 * (i / 2) < args.m && !(gated && half == 1)) {
+        store_pair(out + static_cast<int64_t>(8 * (i / 2)) * n, column + 8 * half + pair, n,
+                   args.pairs_aligned, packed);
+      }
     }
   }
 }
@@ -254,8 +320,9 @@ __device__ void inverse_rms(const Args& args, float* sums, float* scale) {
   sm90::named_barrier(1, C::kConsumers);
 }
 
-// Normalises the stage's piece of x in place. It lies as the copy engine left it: rows of 128 bytes,
-// the 16-byte words of row r permuted by XOR with r % 8. `gain` was loaded ahead by load_gain().
+// Normalises the stage's piece of x in place. It lies as the copy engine left it: rows of 128
+// bytes, the 16-byte words of row r permuted by XOR with r % 8. `gain` was loaded ahead by
+// load_gain().
 template <typename C>
 inline constexpr int kNormWords = (C::kBoxes * C::kN * 8 + C::kConsumers - 1) / C::kConsumers;
 
@@ -294,245 +361,338 @@ __device__ __forceinline__ void normalise(unsigned char* x, const float* scale,
   sm90::named_barrier(1, C::kConsumers);
 }
 
-template <typename T, typename C>
+// What a CTA works on, and with what.
+template <typename C>
+struct Work {
+  const Args& args;
+  unsigned char* ring;  // stages: boxes of the weight, then boxes of x
+  uint64_t *full, *empty;
+  Cut cut;
+  int group, rank;  // CTA `rank` of cluster `group`
+  int begin, end;   // the run
+
+  __device__ int first_row(int tile) const { return (tile * C::kCluster + rank) * C::kRows; }
+  __device__ unsigned char* weight(int stage) const { return ring + stage * C::kStageBytes; }
+  __device__ unsigned char* x(int stage) const { return weight(stage) + C::kBoxes * C::kWeightBox; }
+  __device__ Sharers sharers(int tile) const {
+    return {cut, tile * args.stages_per_tile, (tile + 1) * args.stages_per_tile};
+  }
+};
+
+// The producer: one thread.
+template <typename C>
+__device__ __forceinline__ void load_weight(const Work<C>& work, const CUtensorMap* map, int stage,
+                                            int unit) {
+  const int tile = unit / work.args.stages_per_tile;
+  const int k = (unit - tile * work.args.stages_per_tile) * C::kStageK;
+  sm90::arrive_expecting(work.full + stage, C::kStageBytes);
+#pragma unroll
+  for (int box = 0; box < C::kBoxes; ++box) {
+    sm90::load_box(work.weight(stage) + box * C::kWeightBox, map, k + 64 * box,
+                   work.first_row(tile), work.full + stage, sm90::kEvictFirst);
+  }
+}
+template <typename C>
+__device__ __forceinline__ void load_x(const Work<C>& work, const CUtensorMap* map, int stage,
+                                       int unit) {
+  const int k = unit % work.args.stages_per_tile * C::kStageK;
+#pragma unroll
+  for (int box = 0; box < C::kBoxes; ++box) {
+    unsigned char* const to = work.x(stage) + box * C::kXBox;
+    if constexpr (C::kCluster == 1) {
+      sm90::load_box(to, map, k + 64 * box, 0, work.full + stage);
+    } else {
+      const int first = work.rank * (C::kN / C::kCluster);
+      sm90::load_box_multicast(to + first * 128, map, k + 64 * box, first, work.full + stage,
+                               (1 << C::kCluster) - 1);
+    }
+  }
+}
+
+// A consumer thread. Fragment i of its sums is d[i / (kN / 8)][4 (i % (kN / 8)) …]: 64-row block,
+// then 8 rows of x.
+template <typename T, typename C, bool kGelu>
+struct Consumer {
+  static constexpr int kPerBlock = C::kN / 8;  // fragments
+  using Sums = float[C::kBlocks][C::kN / 2];
+
+  const Work<C>& work;
+  const Args& args;
+  const int warp, lane;
+
+  __device__ static float* fragment(Sums& d, int i) { return d[i / kPerBlock] + i % kPerBlock * 4; }
+  __device__ static int x_row(int i) { return i % kPerBlock * 8; }
+  __device__ bool is_padding(int i) const { return x_row(i) >= args.m; }
+  // The first weight row of this thread in fragment i of a tile.
+  __device__ int row(int tile, int i) const {
+    return work.first_row(tile) + (warp / 4 * C::kBlocks + i / kPerBlock) * 64 + warp % 4 * 16 +
+           lane / 4;
+  }
+  __device__ float4* mail(int from, int i) const {
+    return args.mail + (from * C::kCluster + work.rank) * C::kPartial + i * C::kConsumers +
+           threadIdx.x;
+  }
+  __device__ float4* partial(const Sharers& sharers, int of, int i) const {
+    const int64_t cta = of * C::kCluster + work.rank;
+    return args.partials + (2 * cta + (of == sharers.first)) * C::kPartial + i * C::kConsumers +
+           threadIdx.x;
+  }
+  __device__ unsigned* arrivals(const Sharers& sharers) const {
+    return args.arrivals + (sharers.first * C::kCluster + work.rank) * 8 + warp;
+  }
+  __device__ void release(int stage) const {
+    if constexpr (C::kCluster == 1) {
+      if (lane == 0) sm90::arrive(work.empty + stage);
+    } else {
+      if (lane < C::kCluster) sm90::arrive_at(work.empty + stage, lane);
+    }
+  }
+
+  // d = the products of units [unit, stop), which are of one tile; `k` is where they begin.
+  __device__ __forceinline__ void multiply(Sums& d, Ring<C::kStages>& ring, int count, int k,
+                                           const float* norm_scale) const {
+    int previous = -1;
+    for (int i = 0; i < count; ++i) {
+      if constexpr (C::kNorm) {
+        float4 gain[kNormWords<C>][2];
+        load_gain<C>(args, k + i * C::kStageK, gain);
+        sm90::wait(work.full + ring.stage, ring.parity);
+        normalise<T, C>(work.x(ring.stage), norm_scale, gain);
+      } else {
+        sm90::wait(work.full + ring.stage, ring.parity);
+      }
+      const uint64_t a =
+          sm90::swizzled_tile(work.weight(ring.stage) + warp / 4 * C::kBlocks * 8192);
+      const uint64_t b = sm90::swizzled_tile(work.x(ring.stage));
+      sm90::fence_products();
+#pragma unroll
+      for (int step = 0; step < C::kStageK / 16; ++step) {
+        // In 16-byte units: 32 bytes a step inside a box, then the next box.
+        const int a_at = step / 4 * (C::kWeightBox / 16) + step % 4 * 2;
+        const int b_at = step / 4 * (C::kXBox / 16) + step % 4 * 2;
+#pragma unroll
+        for (int block = 0; block < C::kBlocks; ++block) {
+          sm90::Wgmma<C::kN, T>::shared_a(d[block], a + a_at + block * 512, b + b_at,
+                                          i > 0 || step > 0);
+        }
+      }
+      sm90::commit_products();
+      sm90::wait_products<1>();  // the stage before this one has been read
+      if (previous >= 0) release(previous);
+      previous = ring.stage;
+      ring.next();
+    }
+    sm90::wait_products<0>();
+    release(previous);
+#pragma unroll
+    for (int block = 0; block < C::kBlocks; ++block) sm90::pin_registers(d[block]);
+  }
+
+  // d += what the other sharers sent. kAhead senders and kBatch fragments are looked at together,
+  // to wait once for all.
+  __device__ __forceinline__ void collect_mail(Sums& d, const Sharers& sharers) const {
+    constexpr int kBatch = std::min(C::kFragments, 8);
+    constexpr int kAhead = std::min(8 / kBatch, 4);
+#pragma unroll 1
+    for (int first = sharers.first + 1; first <= sharers.last; first += kAhead) {
+#pragma unroll
+      for (int batch = 0; batch < C::kFragments; batch += kBatch) {
+        if (is_padding(batch)) continue;
+        float4 sums[kAhead][kBatch];
+#pragma unroll
+        for (int i = 0; i < kAhead * kBatch; ++i) {
+          const int sender = min(first + i / kBatch, sharers.last);
+          sums[i / kBatch][i % kBatch] = peek(mail(sender, batch + i % kBatch));
+        }
+#pragma unroll
+        for (int i = 0; i < kAhead * kBatch; ++i) {
+          const int sender = first + i / kBatch, at = batch + i % kBatch;
+          if (sender > sharers.last || is_padding(at)) continue;
+          float4& sum = sums[i / kBatch][i % kBatch];
+          while (!arrived(sum)) sum = peek(mail(sender, at));
+          *mail(sender, at) = float4{};
+          float* const v = fragment(d, at);
+          v[0] += sum.x;
+          v[1] += sum.y;
+          v[2] += sum.z;
+          v[3] += sum.w;
+        }
+      }
+    }
+    __syncwarp();  // lanes may have waited differently long
+  }
+
+  // Finishes a tile from registers, with what the mail brings.
+  __device__ __forceinline__ void finish_tile(Sums& d, int tile, const Sharers& sharers) const {
+    constexpr bool kOnce = C::kFragments == C::kAtOnce;
+    uint32_t residual[C::kAtOnce][2];
+    if constexpr (kOnce) load_residual(args, residual, row(tile, 0), 0);
+    collect_mail(d, sharers);
+    // Not unrolled: this runs once a tile, and fetching the code would take longer than running it.
+#pragma unroll 1
+    for (int at = 0; at < C::kFragments; at += C::kAtOnce) {
+      if (is_padding(at)) continue;
+      float sums[C::kAtOnce][4];
+#pragma unroll
+      for (int i = 0; i < C::kFragments; ++i) {
+        if (at != i / C::kAtOnce * C::kAtOnce) continue;
+#pragma unroll
+        for (int e = 0; e < 4; ++e) sums[i % C::kAtOnce][e] = fragment(d, i)[e];
+      }
+      if constexpr (!kOnce) load_residual(args, residual, row(tile, at), x_row(at));
+      finish<T, kGelu>(args, sums, residual, row(tile, at), x_row(at));
+    }
+  }
+
+  // Waits for the sums of all sharers of a tile and finishes this CTA's part of it.
+  __device__ __forceinline__ void finish_share(int tile) const {
+    const Sharers sharers = work.sharers(tile);
+    const auto everybody = static_cast<unsigned>(sharers.count());
+    if (lane == 0) {
+      unsigned* const counter = arrivals(sharers);
+      while (load_acquire(counter) < everybody) {
+      }
+      // Everybody counts twice; who finds that all have stopped looking resets the counter.
+      if (add_acq_rel(counter, 1) == 2 * everybody - 1) *counter = 0;
+    }
+    __syncwarp();
+    constexpr int kParts = C::kFragments / C::kAtOnce;
+    const int me = work.group - sharers.first;
+    const int from = me * kParts / sharers.count() * C::kAtOnce;
+    const int to = (me + 1) * kParts / sharers.count() * C::kAtOnce;
+#pragma unroll 1
+    for (int at = from; at < to; at += C::kAtOnce) {
+      if (is_padding(at)) continue;
+      uint32_t residual[C::kAtOnce][2];
+      load_residual(args, residual, row(tile, at), x_row(at));
+      float sums[C::kAtOnce][4] = {};
+#pragma unroll 1
+      for (int source = sharers.first; source <= sharers.last; source += 4) {
+        float4 loaded[4][C::kAtOnce];  // many loads at once
+#pragma unroll
+        for (int i = 0; i < 4 * C::kAtOnce; ++i) {
+          const int of = source + i / C::kAtOnce;
+          loaded[i / C::kAtOnce][i % C::kAtOnce] =
+              of <= sharers.last ? __ldcg(partial(sharers, of, at + i % C::kAtOnce)) : float4{};
+        }
+#pragma unroll
+        for (int i = 0; i < 4 * C::kAtOnce; ++i) {
+          const float4& sum = loaded[i / C::kAtOnce][i % C::kAtOnce];
+          float* const v = sums[i % C::kAtOnce];
+          v[0] += sum.x;
+          v[1] += sum.y;
+          v[2] += sum.z;
+          v[3] += sum.w;
+        }
+      }
+      finish<T, kGelu>(args, sums, residual, row(tile, at), x_row(at));
+    }
+  }
+
+  __device__ __forceinline__ void run(const float* norm_scale) const {
+    const int per_tile = args.stages_per_tile;
+    const bool by_mail = !C::kShare || args.long_runs;
+    bool shares_first = false, shares_last = false;
+    Ring<C::kStages> ring;
+    Sums d;
+    for (int unit = work.begin; unit < work.end;) {
+      const int tile = unit / per_tile, stop = min(work.end, (tile + 1) * per_tile);
+      multiply(d, ring, stop - unit, (unit - tile * per_tile) * C::kStageK, norm_scale);
+      unit = stop;
+      const Sharers sharers = work.sharers(tile);
+      if (by_mail || sharers.count() == 1) {
+        if (work.group == sharers.first) {
+          finish_tile(d, tile, sharers);
+          continue;
+        }
+#pragma unroll
+        for (int i = 0; i < C::kFragments; ++i) {
+          if (!is_padding(i)) send(mail(work.group, i), fragment(d, i));
+        }
+        continue;
+      }
+      if constexpr (C::kShare) {
+#pragma unroll
+        for (int i = 0; i < C::kFragments; ++i) {
+          if (is_padding(i)) continue;
+          const float* const v = fragment(d, i);
+          __stcg(partial(sharers, work.group, i), float4{v[0], v[1], v[2], v[3]});
+        }
+        __syncwarp();
+        if (lane == 0) add_acq_rel(arrivals(sharers), 1);
+        if (tile == work.begin / per_tile) {
+          shares_first = true;
+        } else {
+          shares_last = true;
+        }
+      }
+    }
+    // Only now, as nobody may wait for a CTA that itself waits in the middle of its run.
+    if constexpr (C::kShare) {
+#pragma unroll 1
+      for (int which = 0; which < 2; ++which) {
+        if (which == 0 ? shares_first : shares_last) {
+          finish_share((which == 0 ? work.begin : work.end - 1) / per_tile);
+        }
+      }
+    }
+  }
+};
+
+template <typename T, typename C, bool kGelu>
 __global__ void __launch_bounds__(C::kThreads, C::kPerSm)
     skinny_kernel(const __grid_constant__ CUtensorMap weight_map,
-                  const __grid_constant__ CUtensorMap x_map, const Args args) {
+                  const __grid_constant__ CUtensorMap x_map, const __grid_constant__ Args args) {
   extern __shared__ __align__(1024) unsigned char shared[];
-  auto* const full = reinterpret_cast<uint64_t*>(shared + C::kStages * C::kStageBytes);
-  uint64_t* const empty = full + C::kStages;
-
+  auto* const barriers = reinterpret_cast<uint64_t*>(shared + C::kStages * C::kStageBytes);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const uint32_t rank = C::kCluster == 1 ? 0 : sm90::cluster_rank();
-  const int group = static_cast<int>(blockIdx.x) / C::kCluster;
+  const int rank = C::kCluster == 1 ? 0 : static_cast<int>(sm90::cluster_rank());
+  // Mail goes from later runs to earlier ones, and must come from CTAs that were started first.
+  const int group = static_cast<int>(gridDim.x - 1 - blockIdx.x) / C::kCluster;
   const Cut cut{args.quotient, args.remainder};
-  const int begin = cut.begin(group), end = cut.begin(group + 1);
-  const auto first_row = [&](int tile) {
-    return (tile * C::kCluster + static_cast<int>(rank)) * C::kRows;
-  };
+  const Work<C> work{args,  shared, barriers,         barriers + C::kStages, cut,
+                     group, rank,   cut.begin(group), cut.begin(group + 1)};
 
   if (threadIdx.x == C::kConsumers) {
     sm90::prefetch_map(&weight_map);
     sm90::prefetch_map(&x_map);
     for (int s = 0; s < C::kStages; ++s) {
-      sm90::init_barrier(full + s, 1);
-      sm90::init_barrier(empty + s, C::kCluster * C::kWarps);
+      sm90::init_barrier(work.full + s, 1);
+      sm90::init_barrier(work.empty + s, C::kCluster * C::kWarps);
     }
     sm90::fence_barrier_init();
   }
   __syncthreads();
   if constexpr (C::kCluster > 1) sm90::cluster_arrive();
+  sm90::let_next_start();
 
-  if (warp == C::kWarps) {
-    // The producer.
-    const auto load_weight = [&](int stage, int unit) {
-      const int tile = unit / args.stages_per_tile;
-      const int k = (unit - tile * args.stages_per_tile) * C::kStageK;
-      sm90::arrive_expecting(full + stage, C::kStageBytes);
-      unsigned char* const to = shared + stage * C::kStageBytes;
-#pragma unroll
-      for (int box = 0; box < C::kBoxes; ++box) {
-        sm90::load_box(to + box * C::kWeightBox, &weight_map, k + 64 * box, first_row(tile),
-                       full + stage, sm90::kEvictFirst);
-      }
-    };
-    const auto load_x = [&](int stage, int unit) {
-      const int k = unit % args.stages_per_tile * C::kStageK;
-      unsigned char* const to = shared + stage * C::kStageBytes + C::kBoxes * C::kWeightBox;
-#pragma unroll
-      for (int box = 0; box < C::kBoxes; ++box) {
-        if constexpr (C::kCluster == 1) {
-          sm90::load_box(to + box * C::kXBox, &x_map, k + 64 * box, 0, full + stage);
-        } else {
-          constexpr int kShare = C::kN / C::kCluster;
-          sm90::load_box_multicast(to + box * C::kXBox + rank * kShare * 128, &x_map, k + 64 * box,
-                                   static_cast<int>(rank) * kShare, full + stage,
-                                   (1 << C::kCluster) - 1);
-        }
-      }
-    };
-    const int ahead = min(C::kStages, end - begin);
-    const int trigger = max(end - C::kTrigger, begin + ahead);
-    if (lane == 0) {
-      TRACE(0);
-      for (int i = 0; i < ahead; ++i) load_weight(i, begin + i);
-      for (int unit = begin + ahead; unit < min(begin + ahead + C::kPrefetch, end); ++unit) {
-        const int tile = unit / args.stages_per_tile;
-        const int k = (unit - tile * args.stages_per_tile) * C::kStageK;
-#pragma unroll
-        for (int box = 0; box < C::kBoxes; ++box) {
-          sm90::prefetch_box_to_l2(&weight_map, k + 64 * box, first_row(tile));
-        }
-      }
-      if (trigger == begin + ahead) sm90::let_next_start();
+  if (warp >= C::kWarps) {
+    if constexpr (C::kMovesRegisters) sm90::give_registers<40>();
+    const bool chosen = threadIdx.x == C::kConsumers;
+    const int ahead = min(C::kStages, work.end - work.begin);
+    if (chosen) {
+      for (int i = 0; i < ahead; ++i) load_weight(work, &weight_map, i, work.begin + i);
     }
     __syncwarp();
     if constexpr (C::kCluster > 1) sm90::cluster_wait();  // the other CTA's barriers exist
-    if (lane == 0) {
+    if (chosen) {
       sm90::wait_for_previous();
-      for (int i = 0; i < ahead; ++i) load_x(i, begin + i);
+      for (int i = 0; i < ahead; ++i) load_x(work, &x_map, i, work.begin + i);
       Ring<C::kStages> ring;
-      for (int unit = begin + ahead; unit < end; ++unit, ring.next()) {
-        sm90::wait(empty + ring.stage, ring.parity);
-        load_weight(ring.stage, unit);
-        load_x(ring.stage, unit);
-        if (unit + 1 == trigger) sm90::let_next_start();
+      for (int unit = work.begin + ahead; unit < work.end; ++unit, ring.next()) {
+        sm90::wait(work.empty + ring.stage, ring.parity);
+        load_weight(work, &weight_map, ring.stage, unit);
+        load_x(work, &x_map, ring.stage, unit);
       }
-      TRACE(1);
     }
     __syncwarp();
   } else {
-    // A consumer.
+    if constexpr (C::kMovesRegisters) sm90::take_registers<232>();
     if constexpr (C::kCluster > 1) sm90::cluster_wait();
     sm90::wait_for_previous();
-    if (threadIdx.x == 0) TRACE(2);
-    auto* const norm_scale = reinterpret_cast<float*>(empty + C::kStages);  // [kN]
+    auto* const norm_scale = reinterpret_cast<float*>(work.empty + C::kStages);  // [kN]
     if constexpr (C::kNorm) inverse_rms<T, C>(args, norm_scale + C::kN, norm_scale);
-
-    const int block_row = (threadIdx.x / 128) * 64 * C::kBlocks + warp % 4 * 16 + lane / 4;
-    const auto release = [&](int stage) {
-      if constexpr (C::kCluster == 1) {
-        if (lane == 0) sm90::arrive(empty + stage);
-      } else {
-        if (lane < C::kCluster) sm90::arrive_at(empty + stage, lane);
-      }
-    };
-    Ring<C::kStages> ring;
-    float d[C::kBlocks][C::kN / 2];
-    for (int unit = begin; unit < end;) {
-      const int tile = unit / args.stages_per_tile;
-      const int tile_begin = tile * args.stages_per_tile;
-      const int stop = min(end, tile_begin + args.stages_per_tile);
-      int previous = -1;
-      for (bool fresh = true; unit < stop; ++unit) {
-        unsigned char* const weight = shared + ring.stage * C::kStageBytes;
-        unsigned char* const x = weight + C::kBoxes * C::kWeightBox;
-        if constexpr (C::kNorm) {
-          float4 gain[kNormWords<C>][2];
-          load_gain<C>(args, (unit - tile_begin) * C::kStageK, gain);
-          sm90::wait(full + ring.stage, ring.parity);
-          normalise<T, C>(x, norm_scale, gain);
-        } else {
-          sm90::wait(full + ring.stage, ring.parity);
-        }
-        const uint64_t a = sm90::swizzled_tile(weight + threadIdx.x / 128 * C::kBlocks * 8192);
-        const uint64_t b = sm90::swizzled_tile(x);
-        sm90::fence_products();
-#pragma unroll
-        for (int step = 0; step < C::kStageK / 16; ++step) {
-          // In 16-byte units: 32 bytes a step inside a box, then the next box.
-          const int a_at = step / 4 * (C::kWeightBox / 16) + step % 4 * 2;
-          const int b_at = step / 4 * (C::kXBox / 16) + step % 4 * 2;
-#pragma unroll
-          for (int block = 0; block < C::kBlocks; ++block) {
-            sm90::Wgmma<C::kN, T>::shared_a(d[block], a + a_at + block * 512, b + b_at,
-                                            !(fresh && step == 0));
-          }
-        }
-        sm90::commit_products();
-        fresh = false;
-        sm90::wait_products<1>();  // the stage before this one has been read
-        if (previous >= 0) release(previous);
-        previous = ring.stage;
-        ring.next();
-      }
-      sm90::wait_products<0>();
-      release(previous);
-#pragma unroll
-      for (int block = 0; block < C::kBlocks; ++block) sm90::pin_registers(d[block]);
-
-      if (threadIdx.x == 0) TRACE(3);
-
-      const int row = first_row(tile) + block_row;
-      const int first = cut.owner(tile_begin);
-      const int last = cut.owner(tile_begin + args.stages_per_tile - 1);
-      // A run has at most two shared tiles: one it begins inside (slot 0), one it ends inside.
-      const auto partial = [&](int of_group, int i) {
-        const int cta = of_group * C::kCluster + static_cast<int>(rank);
-        return args.partials + (2 * static_cast<int64_t>(cta) + (of_group == first)) * C::kPartial +
-               i * C::kConsumers + threadIdx.x;
-      };
-      unsigned* const arrivals =
-          args.arrivals + (first * C::kCluster + static_cast<int>(rank)) * 8 + warp;
-
-      bool complete = first == last;
-      if (args.long_runs && group == first && last == first + 1) {
-        // The other group began its run with its part, so it is probably there already.
-        const unsigned arrived = lane == 0 ? load_acquire(arrivals) : 0;
-        if (__shfl_sync(~0u, arrived, 0) == 1) {
-          if (lane == 0) *arrivals = 0;
-          complete = true;
-#pragma unroll
-          for (int i = 0; i < C::kGroups; ++i) {
-            if (i % (C::kN / 8) * 8 >= args.m) continue;
-            float* const v = d[i / (C::kN / 8)] + i % (C::kN / 8) * 4;
-            const float4 p = __ldcg(partial(last, i));
-            v[0] = 0.f + v[0] + p.x;  // 0 + -0 is 0, as in the sums below
-            v[1] = 0.f + v[1] + p.y;
-            v[2] = 0.f + v[2] + p.z;
-            v[3] = 0.f + v[3] + p.w;
-          }
-        }
-      }
-      if (complete) {
-#pragma unroll
-        for (int i = 0; i < C::kGroups; ++i) {
-          const int x_row = i % (C::kN / 8) * 8;
-          if (x_row >= args.m) continue;
-          const float* const v = d[i / (C::kN / 8)] + x_row / 2;
-          float sums[4] = {v[0], v[1], v[2], v[3]};
-          finish<T>(args, sums, row + i / (C::kN / 8) * 64, x_row);
-        }
-        continue;
-      }
-
-#pragma unroll
-      for (int i = 0; i < C::kGroups; ++i) {
-        if (i % (C::kN / 8) * 8 >= args.m) continue;
-        const float* const v = d[i / (C::kN / 8)] + i % (C::kN / 8) * 4;
-        __stcg(partial(group, i), float4{v[0], v[1], v[2], v[3]});
-      }
-      __syncwarp();
-      unsigned arrived = lane == 0 ? add_acq_rel(arrivals, 1) : 0;
-      arrived = __shfl_sync(~0u, arrived, 0);
-      if (arrived != static_cast<unsigned>(last - first)) continue;
-      if (lane == 0) *arrivals = 0;
-      // Many loads at once: a few fragments, each from four CTAs.
-      constexpr int kAtOnce = std::min(C::kN / 8, C::kPerSm == 1 ? 8 : 4);
-#pragma unroll 1
-      for (int at = 0; at < C::kGroups; at += kAtOnce) {
-        const int x_row = at % (C::kN / 8) * 8;
-        if (x_row >= args.m) continue;
-        float sums[kAtOnce][4] = {};
-#pragma unroll 1
-        for (int from = first; from <= last; from += 4) {
-          float4 loaded[4][kAtOnce];
-#pragma unroll
-          for (int f = 0; f < 4; ++f) {
-#pragma unroll
-            for (int i = 0; i < kAtOnce; ++i) {
-              loaded[f][i] = from + f <= last ? __ldcg(partial(from + f, at + i)) : float4{};
-            }
-          }
-#pragma unroll
-          for (int f = 0; f < 4; ++f) {
-#pragma unroll
-            for (int i = 0; i < kAtOnce; ++i) {
-              sums[i][0] += loaded[f][i].x;
-              sums[i][1] += loaded[f][i].y;
-              sums[i][2] += loaded[f][i].z;
-              sums[i][3] += loaded[f][i].w;
-            }
-          }
-        }
-#pragma unroll
-        for (int i = 0; i < kAtOnce; ++i) {
-          if (x_row + 8 * i >= args.m) continue;
-          finish<T>(args, sums[i], row + at / (C::kN / 8) * 64, x_row + 8 * i);
-        }
-      }
-    }
-    if (threadIdx.x == 0) TRACE(4);
+    Consumer<T, C, kGelu>{work, args, warp, lane}.run(norm_scale);
   }
   if constexpr (C::kCluster > 1) {
     // The other CTA may still write to this one's memory and barriers.
@@ -556,20 +716,28 @@ inline int multiprocessors() {
   return count;
 }
 
-// The workspace: arrivals, then partial sums.
+// The workspace: arrivals, mail, partial sums.
 inline constexpr size_t kArrivalBytes = 16384;  // 512 CTAs
 inline constexpr size_t kMaxPartial = 128 * 256;
+inline size_t mail_bytes() {
+  return multiprocessors() * kMaxPartial * sizeof(float);
+}
 
-template <typename T, typename C>
-void launch_skinny(const Launch& on, const LinearCall& call, void* workspace) {
+template <typename T, typename C, bool kGelu>
+void launch_skinny_as(const Launch& on, const LinearCall& call, void* workspace) {
   static_assert(C::kRows * C::kN <= kMaxPartial);
   static const bool allowed =
-      allow_shared_bytes("skinny_linear", skinny_kernel<T, C>, C::kSharedBytes);
+      allow_shared_bytes("skinny_linear", skinny_kernel<T, C, kGelu>, C::kSharedBytes);
   if (!allowed) return;
   const int tiles = (call.n + C::kRows * C::kCluster - 1) / (C::kRows * C::kCluster);
   const int stages = (call.k + C::kStageK - 1) / C::kStageK;
   const int units = tiles * stages;
-  const int groups = std::min(multiprocessors() / C::kCluster, units);
+  const int places = multiprocessors() / C::kCluster;
+  int groups = std::min(places, units);
+  // With wide tiles, passing sums on costs more than some idle SMs do: cut every tile into the same
+  // number of runs.
+  const int even = places / tiles * tiles;
+  if (C::kShare && even <= units && even * 10 >= places * 7) groups = even;
   auto* const bytes = static_cast<unsigned char*>(workspace);
   const int out_columns = call.activation == Activation::kSwiGlu ? call.n / 2 : call.n;
   Args args = {};
@@ -587,7 +755,8 @@ void launch_skinny(const Launch& on, const LinearCall& call, void* workspace) {
   args.residual = call.residual;
   args.out = call.out;
   args.arrivals = reinterpret_cast<unsigned*>(bytes);
-  args.partials = reinterpret_cast<float4*>(bytes + kArrivalBytes);
+  args.mail = reinterpret_cast<float4*>(bytes + kArrivalBytes);
+  args.partials = reinterpret_cast<float4*>(bytes + kArrivalBytes + mail_bytes());
   args.x = call.x;
   args.norm_weight = call.norm_weight;
   args.norm_eps = call.norm_eps;
@@ -595,16 +764,21 @@ void launch_skinny(const Launch& on, const LinearCall& call, void* workspace) {
       make_tensor_map(call.weight, call.dtype, call.n, call.k, call.k, C::kRows);
   const CUtensorMap x_map =
       make_tensor_map(call.x, call.dtype, call.m, call.k, call.k, C::kN / C::kCluster);
-#ifdef SKINNY_TRACE
-  args.trace = next_trace;
-  next_trace += 132 * 8;
-#endif
   Grid grid;
   grid.blocks = dim3(static_cast<unsigned>(groups * C::kCluster));
   grid.threads = dim3(C::kThreads);
   grid.shared_bytes = C::kSharedBytes;
   grid.cluster = C::kCluster;
-  launch("skinny_linear", on, grid, skinny_kernel<T, C>, weight_map, x_map, args);
+  launch("skinny_linear", on, grid, skinny_kernel<T, C, kGelu>, weight_map, x_map, args);
+}
+
+template <typename T, typename C>
+void launch_skinny(const Launch& on, const LinearCall& call, void* workspace) {
+  if (call.activation == Activation::kGelu || call.activation == Activation::kGeluTanh) {
+    launch_skinny_as<T, C, true>(on, call, workspace);
+  } else {
+    launch_skinny_as<T, C, false>(on, call, workspace);
+  }
 }
 
 }  // namespace octavo::cuda::skinny

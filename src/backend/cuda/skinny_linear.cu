@@ -15,11 +15,11 @@ extern template void launch_for_type<__half>(const Launch&, const LinearCall&, v
 bool skinny_linear_takes(const LinearCall& call) {
   if (call.dtype != DType::kBF16 && call.dtype != DType::kF16) return false;
   if (call.m < 1 || call.m > 256 || call.n < 1 || call.k < 8 || call.k % 8 != 0) return false;
-  if (call.activation == Activation::kSwiGlu &&
-      (call.n % 16 != 0 || call.residual != nullptr)) {
+  if (call.activation == Activation::kSwiGlu && (call.n % 16 != 0 || call.residual != nullptr)) {
     return false;
   }
-  return call.norm_weight == nullptr || call.m <= 16;
+  // Every CTA computes the norm: beyond two rows that takes longer than a kernel of its own.
+  return call.norm_weight == nullptr || call.m <= 2;
 }
 
 void skinny_linear(const Launch& on, const LinearCall& call, void* workspace) {
@@ -32,7 +32,7 @@ void skinny_linear(const Launch& on, const LinearCall& call, void* workspace) {
 
 size_t skinny_linear_workspace_bytes() {
   const size_t slots = 2 * static_cast<size_t>(skinny::multiprocessors());
-  return skinny::kArrivalBytes + slots * skinny::kMaxPartial * sizeof(float);
+  return skinny::kArrivalBytes + skinny::mail_bytes() + slots * skinny::kMaxPartial * sizeof(float);
 }
 
 }  // namespace octavo::cuda

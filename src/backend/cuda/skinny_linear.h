@@ -15,8 +15,8 @@ namespace octavo::cuda {
 
 bool skinny_linear_takes(const LinearCall& call);
 
-// REQUIRES: skinny_linear_takes(call). `workspace` holds skinny_linear_workspace_bytes(), was zeroed
-// once, and is shared by all calls on one stream; each leaves its counters at zero.
+// REQUIRES: skinny_linear_takes(call). `workspace` holds skinny_linear_workspace_bytes(), was
+// zeroed once, and is shared by all calls on one stream; each leaves its counters at zero.
 void skinny_linear(const Launch& on, const LinearCall& call, void* workspace);
 
 // For the current device.

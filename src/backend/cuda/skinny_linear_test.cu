@@ -54,9 +54,7 @@ struct Options {
 class Workspace {
  public:
   Workspace() : array_(DType::kU8, {static_cast<int64_t>(skinny_linear_workspace_bytes())}) {
-    // Counters start at zero as the contract says; the sums are poisoned again, as nobody zeroes them.
-    constexpr size_t kZeroed = 16384;
-    cudaMemset(array_.data(), 0, kZeroed);
+    cudaMemset(array_.data(), 0, array_.bytes());
   }
   void* data() const { return array_.data(); }
   bool guard_intact() const { return array_.guard_intact(); }
@@ -221,6 +219,7 @@ TEST(SkinnyLinear, IsTheProductForRandomShapesAndEpilogues) {
     Options o;
     o.dtype = below(2) ? DType::kBF16 : DType::kF16;
     o.m = below(2) ? 1 + below(16) : 1 + below(256);
+    if (i % 8 == 0) o.m = 1 + below(2);
     o.n = below(4) ? 1 + below(1500) : 1 + below(90);
     o.k = 8 * (1 + below(below(2) ? 250 : 12));
     o.activation = static_cast<Activation>(below(4));
@@ -228,7 +227,7 @@ TEST(SkinnyLinear, IsTheProductForRandomShapesAndEpilogues) {
     o.bias = below(2);
     o.residual = below(2) && o.activation != Activation::kSwiGlu;
     o.out_is_float = below(3) == 0;
-    o.norm = o.m <= 16 && below(2);
+    o.norm = o.m <= 2 && below(2);
     check(o, random, workspace);
   }
 }
@@ -240,13 +239,13 @@ TEST(SkinnyLinear, IsTheProductForTheShapesOfLlama8B) {
   for (int m : {1, 30, 64, 256}) {
     check({.m = m, .n = 4096, .k = 4096, .residual = true}, random, workspace);
   }
-  check({.m = 3, .n = 6144, .k = 4096, .norm = true}, random, workspace);
+  check({.m = 2, .n = 6144, .k = 4096, .norm = true}, random, workspace);
   check({.m = 128, .n = 7168, .k = 4096, .activation = Activation::kSwiGlu}, random, workspace);
   check({.m = 5, .n = 20000, .k = 1024, .out_is_float = true}, random, workspace);
 }
 
-// Calls in a row on one stream, the next starting while the last still runs: no call may see another's
-// sums or counters, nor read x before it is written.
+// Calls in a row on one stream, the next starting while the last still runs: no call may see
+// another's sums or counters, nor read x before it is written.
 TEST(SkinnyLinear, GivesTheSameBitsAgainAndAgainWhileCallsOverlap) {
   SKIP_WITHOUT_GPU();
   std::mt19937 random(4);
@@ -298,13 +297,13 @@ TEST(SkinnyLinear, GivesARowTheSameBitsForEveryMOfAClass) {
 
 TEST(SkinnyLinear, RefusesWhatItCannotDo) {
   LinearCall call;
-  call.m = 16;
+  call.m = 2;
   call.n = 64;
   call.k = 64;
   EXPECT_TRUE(skinny_linear_takes(call));
   call.norm_weight = reinterpret_cast<const float*>(16);
   EXPECT_TRUE(skinny_linear_takes(call));
-  call.m = 17;
+  call.m = 3;
   EXPECT_FALSE(skinny_linear_takes(call));
   call.norm_weight = nullptr;
   EXPECT_TRUE(skinny_linear_takes(call));

@@ -95,11 +95,6 @@ __device__ __forceinline__ void prefetch_to_l2(const void* from, uint32_t bytes)
 __device__ __forceinline__ void prefetch_map(const CUtensorMap* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
-__device__ __forceinline__ void prefetch_box_to_l2(const CUtensorMap* map, int x, int y) {
-  asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global.tile [%0, {%1, %2}];" ::"l"(map), "r"(x),
-               "r"(y)
-               : "memory");
-}
 __device__ __forceinline__ void load_box(void* to, const CUtensorMap* map, int x, int y,
                                          uint64_t* barrier) {
   asm volatile(
@@ -196,11 +191,44 @@ __device__ __forceinline__ uint32_t cluster_rank() {
   asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
   return rank;
 }
+// Writes 16 bytes at the address of `to` in CTA `rank` of the cluster; the same barrier there counts
+// them.
+__device__ __forceinline__ void store_at(float4* to, float4 value, uint64_t* barrier,
+                                         uint32_t rank) {
+  asm volatile(
+      "{ .reg .b32 there, counter; mapa.shared::cluster.u32 there, %0, %2;"
+      "mapa.shared::cluster.u32 counter, %1, %2;"
+      "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.f32"
+      " [there], {%3, %4, %5, %6}, [counter]; }" ::"r"(shared_address(to)),
+      "r"(shared_address(barrier)), "r"(rank), "f"(value.x), "f"(value.y), "f"(value.z),
+      "f"(value.w)
+      : "memory");
+}
 __device__ __forceinline__ void cluster_arrive() {
   asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
 }
+// Orders no memory: only says that this CTA runs.
+__device__ __forceinline__ void cluster_arrive_relaxed() {
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+}
 __device__ __forceinline__ void cluster_wait() {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+// The address of the same variable in the shared memory of CTA `rank` of the cluster.
+__device__ __forceinline__ uint32_t peer_address(const void* shared, uint32_t rank) {
+  uint32_t address;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;"
+      : "=r"(address)
+      : "r"(shared_address(shared)), "r"(rank));
+  return address;
+}
+// Writes 8 bytes there and counts them at a barrier of that CTA: whoever waits for it sees them.
+__device__ __forceinline__ void store_to_peer(uint32_t to, uint2 value, uint32_t barrier) {
+  asm volatile(
+      "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.b32 [%0], {%1, %2}, [%3];" ::
+          "r"(to),
+      "r"(value.x), "r"(value.y), "r"(barrier)
+      : "memory");
 }
 // The same variable in the shared memory of CTA `rank` of the cluster.
 template <typename T>

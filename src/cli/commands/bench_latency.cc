@@ -66,8 +66,7 @@ StatusOr<Iterations> measure(EngineClient& engine, const LatencyOptions& options
   const size_t rounds = warmups + static_cast<size_t>(options.num_iters);
   Progress progress("latency", rounds);
   for (size_t i = 0; i < rounds; ++i) {
-    ASSIGN_OR_RETURN(const OfflineRun run,
-                     run_offline(engine, prompts, options.temperature, nullptr));
+    ASSIGN_OR_RETURN(const OfflineRun run, run_offline(engine, prompts, options.sampling, nullptr));
     if (i >= warmups) add_iteration(all, run, options);
     progress.show(i + 1);
   }
@@ -110,6 +109,8 @@ int bench_latency_command(const Words& args) {
   const auto all = measure(*offline->engine, options);
   offline->engine->shutdown(0);
   if (!all.ok()) return report(all.status());
+  const double seconds_to_ready = offline->seconds_to_ready;
+  offline->engine.reset();  // reports its profile, if it has one
 
   const auto latency = bench::describe(all->latency, {10, 25, 50, 75, 90, 99});
   const double prefill = bench::describe(all->prefill_rate, {}).median;
@@ -124,9 +125,9 @@ int bench_latency_command(const Words& args) {
   if (decode > 0)
     std::printf("Decode: %.1f tok/s (median; %d requests, after that)\n", decode,
                 options.batch_size);
-  std::printf("%s\n", cost_line(all->total, offline->seconds_to_ready).c_str());
+  std::printf("%s\n", cost_line(all->total, seconds_to_ready).c_str());
   const Status written = write_text_file(
-      options.output_json, result_json(*all, latency, prefill, decode, offline->seconds_to_ready));
+      options.output_json, result_json(*all, latency, prefill, decode, seconds_to_ready));
   return written.ok() ? 0 : report(written);
 }
 

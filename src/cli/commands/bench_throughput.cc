@@ -43,9 +43,17 @@ int bench_throughput_command(const Words& args) {
   EngineClient& engine = *offline->engine;
   const auto prompts = make_prompts(options, engine);
   if (!prompts.ok()) return report(prompts.status());
+  if (options.num_warmups > 0) {
+    bench::RandomDataset warmup = options.random;
+    warmup.num_prompts = options.num_warmups;
+    warmup.seed = options.random.seed + 1;  // no prefix of the measured prompts
+    const auto others = bench::make_random_prompts(warmup, engine.model().vocab_size);
+    const auto run = run_offline(engine, others, options.sampling, nullptr);
+    if (!run.ok()) return report(run.status());
+  }
   Progress progress("requests", prompts->size());
   const auto run =
-      run_offline(engine, *prompts, options.temperature, [&](size_t done) { progress.show(done); });
+      run_offline(engine, *prompts, options.sampling, [&](size_t done) { progress.show(done); });
   progress.clear();
   engine.shutdown(0);
   if (!run.ok()) return report(run.status());

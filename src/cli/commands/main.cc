@@ -57,6 +57,7 @@ int run(const Words& args) {
     if (name == command.name) return command.run(Words(args.begin() + 1, args.end()));
     known.emplace_back(command.name);
   }
+  if (name == "engine-child") return engine_child_command(Words(args.begin() + 1, args.end()));
   if (name == "collect-env") return env_command(Words(args.begin() + 1, args.end()));
   for (const char* foreign : kForeign) {
     if (name == foreign)

@@ -62,7 +62,8 @@ StatusOr<OfflineEngine> start_offline_engine(EngineOptions& options, const Model
 }
 
 StatusOr<OfflineRun> run_offline(EngineClient& engine, const std::vector<bench::Prompt>& prompts,
-                                 double temperature, const std::function<void(size_t)>& on_done) {
+                                 const BenchSampling& sampling,
+                                 const std::function<void(size_t)>& on_done) {
   // Shared with the sinks, so that a sink which outlives a failed submit finds its place.
   struct Shared {
     Finish finish;
@@ -76,7 +77,9 @@ StatusOr<OfflineRun> run_offline(EngineClient& engine, const std::vector<bench::
   for (size_t i = 0; i < prompts.size(); ++i) {
     GenerateRequest request;
     request.prompt_token_ids = prompts[i].ids;
-    request.sampling.temperature = static_cast<float>(temperature);
+    request.sampling.temperature = static_cast<float>(sampling.temperature);
+    request.sampling.top_p = static_cast<float>(sampling.top_p);
+    if (sampling.logprobs >= 0) request.sampling.logprobs = sampling.logprobs;
     request.sampling.max_tokens = prompts[i].output_len;
     request.sampling.ignore_eos = true;
     auto sink =

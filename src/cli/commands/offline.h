@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/bench/workload.h"
+#include "cli/bench_options.h"
 #include "cli/flags.h"
 #include "cli/options.h"
 #include "octavo/engine_client.h"
@@ -38,7 +39,8 @@ struct OfflineRun {
 // and waits for the end. `on_done(n)` is called now and then from this thread. Fails with the first
 // request that failed.
 StatusOr<OfflineRun> run_offline(EngineClient& engine, const std::vector<bench::Prompt>& prompts,
-                                 double temperature, const std::function<void(size_t)>& on_done);
+                                 const BenchSampling& sampling,
+                                 const std::function<void(size_t)>& on_done);
 
 // Largest resident size of this process so far, bytes.
 int64_t peak_memory_bytes();

@@ -74,7 +74,7 @@ StepResult WorkerExecutor::launch(const BatchPlan& plan) {
   try {
     runner_->forward(plan);
   } catch (const std::bad_alloc&) {
-    result.status = resource_exhausted("out of memory in step " + std::to_string(plan.step.value));
+    result.status = resource_exhausted("out of memory");
   }
   StepMasks masks;
   {
@@ -89,8 +89,7 @@ StepResult WorkerExecutor::launch(const BatchPlan& plan) {
   try {
     runner_->finish(plan, masks);
   } catch (const std::bad_alloc&) {
-    result.status =
-        resource_exhausted("out of memory while sampling step " + std::to_string(plan.step.value));
+    result.status = resource_exhausted("out of memory while sampling");
   }
   return result;
 }

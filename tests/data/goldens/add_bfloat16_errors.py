@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Adds to each golden model's golden.json "bfloat16_error": how far transformers' own bfloat16 run is
-from the float32 logits, max|a - b| / max|b|. A GPU backend in bfloat16 has to be no further.
+from the float32 logits, |a - b| / |b| as vectors. A GPU backend in bfloat16 has to be no further.
 
     python3 tests/data/goldens/add_bfloat16_errors.py [--out FILE]   # needs torch, transformers, a GPU
 
@@ -25,7 +25,7 @@ for folder in sorted(p.parent for p in pathlib.Path(__file__).parent.glob("*/gol
     model = model.to("cuda").eval()
     with torch.no_grad():
         logits = model(tokens).logits[0].float().cpu().numpy()
-    errors[folder.name] = float(numpy.abs(logits - exact).max() / numpy.abs(exact).max())
+    errors[folder.name] = float(numpy.linalg.norm(logits - exact) / numpy.linalg.norm(exact))
     if not options.out:
         golden["bfloat16_error"] = errors[folder.name]
         (folder / "golden.json").write_text(json.dumps(golden) + "\n")
