@@ -52,6 +52,19 @@ TEST(Flags, ReadsBothSpellingsOfNamesAndValues) {
   EXPECT_FALSE(p.options.engine.scheduler.async_scheduling);
 }
 
+TEST(Flags, FaultsAndTheTimeOfAStepHaveTheirOwn) {
+  const Parsed none = parse({});
+  EXPECT_FALSE(none.options.engine.engine_process);
+  EXPECT_EQ(none.options.engine.device.step_timeout_seconds, 300);
+  EXPECT_EQ(none.options.engine.scheduler.max_step_ms, 50);
+  const Parsed p = parse({"--engine-process", "--step-timeout", "2.5", "--max-step-ms=0"});
+  ASSERT_TRUE(p.status.ok()) << p.status.message();
+  EXPECT_TRUE(p.options.engine.engine_process);
+  EXPECT_EQ(p.options.engine.device.step_timeout_seconds, 2.5);
+  EXPECT_EQ(p.options.engine.scheduler.max_step_ms, 0);
+  EXPECT_FALSE(parse({"--max-step-ms", "-1"}).status.ok());
+}
+
 TEST(Flags, DefaultsAreTheStructs) {
   const Parsed p = parse({});
   ASSERT_TRUE(p.status.ok());

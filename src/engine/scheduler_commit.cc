@@ -6,36 +6,6 @@
 #include "engine/scheduler_impl.h"
 
 namespace octavo {
-namespace {
-
-template <typename T>
-void fetch(const T* object) {
-  constexpr size_t kLine = 64;
-  const char* begin = reinterpret_cast<const char*>(object);
-  for (size_t at = 0; at < sizeof(T); at += kLine) __builtin_prefetch(begin + at);
-}
-
-// While this thread waited for the device, its caches went cold, and a row's data is five pointers
-// apart. So what a row needs is fetched some rows ahead, one pointer at a time.
-void fetch_ahead(const std::vector<StepRow>& rows, size_t row) {
-  constexpr size_t kAhead = 4;
-  if (row + 3 * kAhead < rows.size()) fetch(rows[row + 3 * kAhead].sequence);
-  if (row + 2 * kAhead < rows.size()) {
-    const SequenceEntry& entry = *rows[row + 2 * kAhead].sequence;
-    fetch(entry.request.get());
-    if (entry.group) fetch(entry.group);
-    __builtin_prefetch(entry.tokens.data() + entry.tokens.size(), /*for writing*/ 1);
-    __builtin_prefetch(entry.blocks.groups.data());
-  }
-  if (row + kAhead < rows.size()) {
-    const Request& request = *rows[row + kAhead].sequence->request;
-    fetch(request.params.get());
-    __builtin_prefetch(request.prompt.get());
-    __builtin_prefetch(request.eos_ids.data());
-  }
-}
-
-}  // namespace
 
 std::vector<SequenceEvent> Scheduler::Impl::commit(const StepResult& result) {
   CHECK(!steps_.empty() && steps_.front().id == result.step);
@@ -49,10 +19,7 @@ std::vector<SequenceEvent> Scheduler::Impl::commit(const StepResult& result) {
   CHECK(static_cast<int>(result.samples.size()) == step.num_samples);
   CHECK(static_cast<int>(result.prompt_logprobs.size()) == step.num_prompt_logprobs);
   events.reserve(events.size() + step.rows.size());
-  for (size_t i = 0; i < step.rows.size(); ++i) {
-    fetch_ahead(step.rows, i);
-    commit_row(step.rows[i], result, events);
-  }
+  for (const StepRow& row : step.rows) commit_row(row, result, events);
   return events;
 }
 

@@ -3,7 +3,6 @@
 // admitted; then the plan is written. Nothing before build_plan() moves num_computed, so until then
 // it tells what submitted steps compute.
 #include <algorithm>
-#include <cstring>
 
 #include "base/check.h"
 #include "engine/scheduler_impl.h"
@@ -239,13 +238,12 @@ void reserve_plan(const std::vector<Grant>& grants, BatchPlan& plan) {
 }
 
 void add_tables(const SequenceEntry& entry, BatchPlan& plan) {
-  static_assert(sizeof(BlockId) == sizeof(int32_t));
+  static_assert(sizeof(BlockId) == sizeof(int32_t));  // copied as they lie: there are many
   for (size_t g = 0; g < plan.tables.size(); ++g) {
     std::vector<int32_t>& blocks = plan.tables[g].blocks;
     const std::vector<BlockId>& own = entry.blocks.groups[g];
-    const size_t begin = blocks.size();
-    blocks.resize(begin + own.size());
-    if (!own.empty()) std::memcpy(&blocks[begin], own.data(), own.size() * sizeof(BlockId));
+    const auto* first = reinterpret_cast<const int32_t*>(own.data());
+    blocks.insert(blocks.end(), first, first + own.size());
     plan.tables[g].begin.push_back(static_cast<int32_t>(blocks.size()));
   }
 }

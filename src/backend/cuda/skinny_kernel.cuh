@@ -448,7 +448,7 @@ struct Consumer {
     }
   }
 
-  // d = the products of units [unit, stop), which are of one tile; `k` is where they begin.
+  // d = the products of the run's next `count` units, which are of one tile and begin at column k.
   __device__ __forceinline__ void multiply(Sums& d, Ring<C::kStages>& ring, int count, int k,
                                            const float* norm_scale) const {
     int previous = -1;

@@ -18,7 +18,6 @@ bool skinny_linear_takes(const LinearCall& call) {
   if (call.activation == Activation::kSwiGlu && (call.n % 16 != 0 || call.residual != nullptr)) {
     return false;
   }
-  // Every CTA computes the norm: beyond two rows that takes longer than a kernel of its own.
   return call.norm_weight == nullptr || call.m <= 2;
 }
 

@@ -1,6 +1,7 @@
 // Matrix products with few rows of x (m <= 256), as in decode: the time is that of streaming the
 // weight once, so everything here serves to keep every SM streaming all the time, also from one
-// kernel into the next. skinny_kernel.cuh explains how.
+// kernel into the next. skinny_kernel.cuh explains how. Beyond m = 128 it is correct but slower
+// than a GEMM made for many rows.
 //
 // Determinism: the order of summation depends on n, k, the number of SMs and the class of m, which
 // is m rounded up to 8, 16, 32, 64, 128 or 256; a row's result is the same for every m in a class.
@@ -13,10 +14,13 @@
 
 namespace octavo::cuda {
 
+// norm_weight is taken up to m = 2: every CTA computes the norm again, which beyond that takes
+// longer than a kernel of its own.
 bool skinny_linear_takes(const LinearCall& call);
 
-// REQUIRES: skinny_linear_takes(call). `workspace` holds skinny_linear_workspace_bytes(), was
-// zeroed once, and is shared by all calls on one stream; each leaves its counters at zero.
+// REQUIRES: skinny_linear_takes(call); no such call runs on another stream of the device meanwhile,
+// as CTAs of one call wait for each other. `workspace` holds skinny_linear_workspace_bytes(), was
+// zeroed once, and is shared by all calls; each leaves it as it needs to find it.
 void skinny_linear(const Launch& on, const LinearCall& call, void* workspace);
 
 // For the current device.

@@ -1,19 +1,22 @@
 #include "engine/process/child_process.h"
 
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
-#include <mutex>
+#include <thread>
+
+#include "base/clock.h"
 
 namespace octavo {
 namespace {
+
+constexpr double kDeathSeconds = 10;
 
 std::string how_it_ended(int status) {
   if (WIFSIGNALED(status)) {
@@ -37,24 +40,26 @@ class SpawnedProcess final : public ChildProcess {
   std::string end(double grace_seconds) override {
     if (!ending_.empty()) return ending_;
     disconnect();
-    if (!wait_for_exit(grace_seconds)) kill(pid_, SIGKILL);
-    int status = 0;
-    pid_t got = 0;
-    do {
-      got = waitpid(pid_, &status, 0);
-    } while (got < 0 && errno == EINTR);
-    ending_ = got == pid_ ? how_it_ended(status) : "is gone";
+    if (reap(grace_seconds)) return ending_;
+    kill(pid_, SIGKILL);
+    // A process deep in a driver that hangs cannot even be killed.
+    if (!reap(kDeathSeconds)) ending_ = "does not end, although it was killed";
     return ending_;
   }
 
  private:
-  bool wait_for_exit(double seconds) const {
-    const auto pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0));
-    if (pidfd < 0) return false;
-    pollfd wanted{pidfd, POLLIN, 0};
-    const bool gone = poll(&wanted, 1, static_cast<int>(seconds * 1000)) > 0;
-    close(pidfd);
-    return gone;
+  // Waits for the child's end and fills in ending_; false: it lives on.
+  bool reap(double seconds) {
+    const double deadline = steady_seconds() + seconds;
+    while (true) {
+      int status = 0;
+      const pid_t got = waitpid(pid_, &status, WNOHANG);
+      if (got == pid_) ending_ = how_it_ended(status);
+      if (got < 0 && errno != EINTR) ending_ = "is gone";
+      if (!ending_.empty()) return true;
+      if (steady_seconds() >= deadline) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
   }
 
   const pid_t pid_;

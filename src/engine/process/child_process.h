@@ -21,7 +21,7 @@ class ChildProcess {
   // Wakes whoever reads or writes the socket; the child sees its end. Idempotent.
   virtual void disconnect() = 0;
   // Disconnects, waits for the child to go, kills it if it does not within `grace_seconds`, and
-  // says how it went: "was killed by signal 9 (Killed)". Idempotent.
+  // says how it went: "was killed by signal 9 (Killed)". Blocks for 10 s more at most. Idempotent.
   virtual std::string end(double grace_seconds) = 0;
   virtual std::string name() const = 0;  // "process 1234"
 };
