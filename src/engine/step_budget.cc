@@ -12,23 +12,27 @@ constexpr int kSmallTile = 16;
 // are slow there anyway, and their successors must not wait for ever.
 constexpr double kLeastShare = 0.25;
 
+// A value far above the mean is a pause of the machine, or the first time of something: it counts
+// as twice the mean, so that one does little and many are believed soon.
 void average(double& mean, double value, double weight) {
+  if (mean > 0) value = std::min(value, 2 * mean);
   mean = mean < 0 ? value : mean + weight * (value - mean);
 }
 
 }  // namespace
 
 void StepBudget::observe(int decode_rows, int prefill_tokens, double seconds) {
-  const double decode = std::max(0.0, decode_seconds_);
   if (prefill_tokens == 0) {
     if (decode_rows > 0) average(decode_seconds_, seconds, kWeight);
     return;
   }
+  // No step with a chunk is shorter than one without: where chunks never pause, this is all that
+  // corrects a time that was too long.
+  if (decode_rows > 0) decode_seconds_ = std::min(decode_seconds_, seconds);
+  const double decode = decode_rows > 0 ? std::max(0.0, decode_seconds_) : 0;
   // What a few tokens take is mostly something else.
   const double weight = kWeight * std::min(1.0, prefill_tokens / double{kTile / 2});
-  double per_token = std::max(0.0, seconds - decode) / prefill_tokens;
-  if (per_token_ > 0) per_token = std::min(per_token, 2 * per_token_);
-  average(per_token_, per_token, weight);
+  average(per_token_, std::max(0.0, seconds - decode) / prefill_tokens, weight);
   if (seconds <= limit_) {
     in_time_ = std::max<double>(in_time_, prefill_tokens);
   } else {

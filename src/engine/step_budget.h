@@ -5,7 +5,7 @@
 //   seconds(step) ≈ decode + per_token * prefill tokens
 //
 // `decode` is an exponential average over the steps of decode rows alone, `per_token` one over the
-// steps with a chunk, in which no step counts for more than twice what was expected. Wherever the
+// steps with a chunk; no step counts for more than twice what was expected. Wherever the
 // line is wrong (a device has flat stretches, and a chunk deep in a context costs more) it is soon
 // right at the size in use, since that is where it is measured; and no step is more than twice as
 // large as one that was seen to be in time. Plain arithmetic; the engine thread.

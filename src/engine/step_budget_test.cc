@@ -116,6 +116,18 @@ TEST(StepBudget, TokensAreWholeTilesAndPromptsAlwaysGetSome) {
   }
 }
 
+TEST(StepBudget, ASlowDecodeStepIsForgottenEvenIfPromptsNeverPause) {
+  const Device device = line(5e-3, 0, 36e-6);
+  for (const bool first : {true, false}) {
+    StepBudget budget(kLimit, kMost);
+    if (!first) decode(budget, device, 4, 10);
+    budget.observe(4, 0, 0.5);  // a graph was captured, say
+    EXPECT_LE(slowest_of(budget, device, 4, 60), kLimit * 1.15);
+    EXPECT_LE(slowest_of(budget, device, 4, 20), kLimit * 1.02);
+    EXPECT_GE(budget.tokens(4), 1024);
+  }
+}
+
 TEST(StepBudget, APauseOfTheMachineIsSoonForgotten) {
   const Device device = line(5e-3, 0, 36e-6);
   StepBudget budget(kLimit, kMost);

@@ -65,8 +65,8 @@ class LlamaModel : public Model {
   Tensor forward(ForwardContext& ctx) override {
     auto x = embed_(ctx);  // [T, hidden], as all results of a block
     for (const Block& b : blocks_) {
-      x = b.output(ctx, b.attention(ctx, b.qkv(ctx, b.input_norm(ctx, x))), x);
-      x = b.down(ctx, b.gate_up(ctx, b.post_norm(ctx, x)), x);
+      x = b.output(ctx, b.attention(ctx, b.qkv(ctx, b.input_norm, x)), x);
+      x = b.down(ctx, b.gate_up(ctx, b.post_norm, x), x);
     }
     return norm_(ctx, x).release();
   }

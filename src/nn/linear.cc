@@ -11,9 +11,10 @@ Parameter matrix_parameter(const std::string& name, LinearWeight* weight) {
   return {.name = name,
           .shape = {weight->spec().out_features, weight->spec().in_features},
           .load_rows = [weight](int64_t row, const Tensor& src) { weight->load_rows(row, src); },
-          .load_noise = [weight](uint64_t key) {
-            return weight->load_noise(0, weight->spec().out_features, key);
-          }};
+          .load_noise =
+              [weight](uint64_t key) {
+                return weight->load_noise(0, weight->spec().out_features, key);
+              }};
 }
 
 }  // namespace
@@ -34,17 +35,26 @@ Linear::Linear(Backend& backend, DType dtype, int64_t in_features, std::vector<P
   if (options_.bias) bias_ = backend.make_vector_weight(out_features);
 }
 
-StepTensor Linear::operator()(ForwardContext& ctx, const Tensor& x, const Tensor& residual) const {
+StepTensor Linear::product(ForwardContext& ctx, LinearArgs args) const {
   const int64_t rows = weight_->spec().out_features;
   const bool gated = options_.activation == Activation::kSwiGlu;
-  StepTensor out = ctx.allocate({x.dim(0), gated ? rows / 2 : rows});
-  ctx.backend->linear({.x = x,
-                       .weight = weight_.get(),
-                       .bias = bias_.get(),
-                       .residual = residual,
-                       .activation = options_.activation,
-                       .out = out});
+  StepTensor out = ctx.allocate({args.x.dim(0), gated ? rows / 2 : rows});
+  args.weight = weight_.get();
+  args.bias = bias_.get();
+  args.activation = options_.activation;
+  args.out = out;
+  ctx.backend->linear(args);
   return out;
+}
+
+StepTensor Linear::operator()(ForwardContext& ctx, const Tensor& x, const Tensor& residual) const {
+  return product(ctx, {.x = x, .residual = residual});
+}
+
+StepTensor Linear::operator()(ForwardContext& ctx, const RmsNorm& norm, const Tensor& x) const {
+  if (!ctx.backend->normalises_in_linear(weight_->spec(), x.dim(0)))
+    return product(ctx, {.x = norm(ctx, x)});
+  return product(ctx, {.x = x, .norm = norm.weight(), .norm_eps = norm.eps()});
 }
 
 Parameter Linear::weight_parameter(std::string name, int64_t first, int64_t rows) const {

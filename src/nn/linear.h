@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "nn/context.h"
+#include "nn/norm.h"
 #include "nn/parameter.h"
 
 namespace octavo {
@@ -34,9 +35,12 @@ class Linear {
 
   // x [T, in] to [T, out] ([T, out / 2] with kSwiGlu). residual [T, out], optional.
   StepTensor operator()(ForwardContext& ctx, const Tensor& x, const Tensor& residual = {}) const;
+  // The same of norm(x), in one op where the backend has it.
+  StepTensor operator()(ForwardContext& ctx, const RmsNorm& norm, const Tensor& x) const;
   void for_each_parameter(const std::string& prefix, const ParameterVisitor& visit) const;
 
  private:
+  StepTensor product(ForwardContext& ctx, LinearArgs args) const;
   Parameter weight_parameter(std::string name, int64_t first, int64_t rows) const;
 
   std::vector<Part> parts_;

@@ -17,6 +17,7 @@ class RmsNorm {
   // "model.norm." lists "model.norm.weight".
   void for_each_parameter(const std::string& prefix, const ParameterVisitor& visit) const;
   const VectorWeight* weight() const { return weight_.get(); }
+  float eps() const { return eps_; }
 
  private:
   std::unique_ptr<VectorWeight> weight_;

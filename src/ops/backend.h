@@ -71,6 +71,9 @@ class Backend {
   virtual size_t kv_block_bytes(const KvCacheSpec& spec) const = 0;  // one block, all layers
   virtual std::unique_ptr<Sampler> make_sampler(const SamplerSpec& spec) = 0;
 
+  // Whether linear() of so many rows takes LinearArgs::norm, because that is faster than rms_norm()
+  // before it.
+  virtual bool normalises_in_linear(const LinearSpec& spec, int64_t rows) const { return false; }
   virtual void linear(const LinearArgs& args) = 0;
   virtual void embedding(const EmbeddingArgs& args) = 0;
   virtual void gather_rows(const GatherRowsArgs& args) = 0;

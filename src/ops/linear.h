@@ -9,6 +9,9 @@
 // kGelu: 0.5 v (1 + erf(v / sqrt 2)); kSwiGlu: rows [0, N/2) of W are the gate g, the others u:
 // silu(g) * u.
 //
+// norm (optional, only where Backend::normalises_in_linear says so): x is first replaced by
+// rms_norm(x) with that weight (ops/norm.h), rounded to x's dtype.
+//
 // Precision: products of the weight's dtype and at least that dtype for x, sums in float32. The
 // order of summation over k is the same for every m, M and thread count.
 #pragma once
@@ -61,6 +64,8 @@ struct LinearArgs {
   const VectorWeight* bias = nullptr;
   Tensor residual;
   Activation activation = Activation::kNone;
+  const VectorWeight* norm = nullptr;
+  float norm_eps = 0;
   Tensor out;
 };
 

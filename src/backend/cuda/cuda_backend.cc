@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "backend/cuda/cublaslt.h"
 #include "backend/cuda/decode_attention.h"
 #include "backend/cuda/device_arena.h"
 #include "backend/cuda/elementwise.h"
@@ -24,6 +25,16 @@
 
 namespace octavo::cuda {
 namespace {
+
+// The skinny kernel normalises in its prologue, once in each CTA: beyond two rows a kernel before
+// it costs less.
+constexpr int kMostNormalisedRows = 2;
+// The most rows of x for which the skinny kernel beats the one with large tiles.
+constexpr int kMostSkinnyRows = 128;
+// cuBLASLt beats ours with fewer rows of x than this, SwiGLU apart, and in small matrices with
+// fewer than the second.
+constexpr int kLibraryRows = 768, kLibraryRowsSmall = 2048;
+constexpr int64_t kSmallMatrix = int64_t{6} << 20;
 
 // Memory that a kernel wants beside its arguments, at a fixed address.
 class Scratch {
@@ -73,9 +84,11 @@ class CudaBackend final : public Backend {
         inputs_(std::move(inputs)),
         graphs_(stream, options.graphs && !options.profile_report) {
     if (options_.profile_report) profiler_ = std::make_unique<Profiler>(device_);
+    if (!options_.batch_invariant) library_opener_ = std::thread([this] { open_library(); });
   }
 
   ~CudaBackend() override {
+    if (library_opener_.joinable()) library_opener_.join();
     cudaStreamSynchronize(launch_.stream);
     if (profiler_) options_.profile_report(profiler_->report());
     profiler_.reset();
@@ -155,6 +168,9 @@ class CudaBackend final : public Backend {
     return make_cuda_sampler(spec, launch_, std::max(options_.max_tokens, options_.max_rows));
   }
 
+  bool normalises_in_linear(const LinearSpec&, int64_t rows) const override {
+    return rows <= kMostNormalisedRows && !options_.batch_invariant;
+  }
   void linear(const LinearArgs& a) override;
   void embedding(const EmbeddingArgs& a) override;
   void gather_rows(const GatherRowsArgs& a) override;
@@ -164,6 +180,7 @@ class CudaBackend final : public Backend {
   void attention(const AttentionArgs& a) override;
 
  private:
+  CublasLt* library_for(const LinearCall& call);
   WeightStore weight_store() { return {&weight_memory_, &uploader_, launch_}; }
   static const float* vector_of(const VectorWeight* vector) {
     return vector ? static_cast<const float*>(vector->tensor().data) : nullptr;
@@ -183,6 +200,13 @@ class CudaBackend final : public Backend {
    private:
     Profiler* profiler_;
   };
+  // Without the library all products are ours.
+  void open_library() {
+    auto library = CublasLt::open();
+    if (!library.ok()) return;
+    owned_library_ = std::move(*library);
+    library_.store(owned_library_.get(), std::memory_order_release);
+  }
   static PagedRows rows_of(const AttentionBatch& batch);
 
   const Device device_;
@@ -193,10 +217,22 @@ class CudaBackend final : public Backend {
   Uploader uploader_;
   std::unique_ptr<StepInputs> inputs_;
   StepGraphs graphs_;
-  Scratch skinny_scratch_;
+  Scratch skinny_scratch_, library_scratch_;
+  std::unique_ptr<CublasLt> owned_library_;
+  std::atomic<CublasLt*> library_{nullptr};
+  std::thread library_opener_;  // sets the two above
   std::unique_ptr<Profiler> profiler_;
   std::map<const KvCache*, GroupState> groups_;
 };
+
+// cuBLASLt where it is the fastest, once it has been opened: that takes a while and goes on beside
+// the first steps.
+CublasLt* CudaBackend::library_for(const LinearCall& call) {
+  const bool small = int64_t{call.n} * call.k <= kSmallMatrix;
+  if (call.m >= (small ? kLibraryRowsSmall : kLibraryRows)) return nullptr;
+  CublasLt* library = library_.load(std::memory_order_acquire);
+  return library && library->takes(call) ? library : nullptr;
+}
 
 void CudaBackend::linear(const LinearArgs& a) {
   const auto* weight = static_cast<const CudaLinearWeight*>(a.weight);
@@ -211,7 +247,9 @@ void CudaBackend::linear(const LinearArgs& a) {
                   .residual = a.residual.data,
                   .activation = a.activation,
                   .out = a.out.data,
-                  .out_is_float = a.out.dtype == DType::kF32};
+                  .out_is_float = a.out.dtype == DType::kF32,
+                  .norm_weight = vector_of(a.norm),
+                  .norm_eps = a.norm_eps};
   if (call.m == 0) return;
   const double element = 2, m = call.m, n = call.n, k = call.k;
   const Labelled labelled(profiler_.get(),
@@ -226,11 +264,16 @@ void CudaBackend::linear(const LinearArgs& a) {
     interleave_gate_up(launch_, call.bias, call.n / 2, static_cast<float*>(ordered.data));
     call.bias = static_cast<const float*>(ordered.data);
   }
-  if (!options_.batch_invariant && skinny_linear_takes(call)) {
+  if (options_.batch_invariant) {
+    large_linear(launch_, call, large_linear_tiles(call, /*may_split=*/false));
+  } else if (call.m <= kMostSkinnyRows && skinny_linear_takes(call)) {
     skinny_linear(launch_, call, skinny_scratch_.at_least(skinny_linear_workspace_bytes()));
+  } else if (CublasLt* library = library_for(call)) {
+    library->run(launch_, call, library_scratch_.at_least(CublasLt::kWorkspaceBytes),
+                 CublasLt::kWorkspaceBytes);
   } else {
     DCHECK(large_linear_takes(call));
-    large_linear(launch_, call, large_linear_tiles(call, /*may_split=*/!options_.batch_invariant));
+    large_linear(launch_, call);
   }
 }
 

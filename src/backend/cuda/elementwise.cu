@@ -213,6 +213,83 @@ __global__ void __launch_bounds__(kHeadsPerBlock * 32) rope_kernel(const RopePar
   }
 }
 
+// The same for heads that rotate whole, with kHeadDim a power of two: 16-byte accesses, each thread
+// holding elements [8 j, 8 j + 8) of both halves of a head of kHeadDim.
+template <typename T, int kHeadDim>
+__global__ void __launch_bounds__(kHeadsPerBlock * 32)
+    rope_whole_kernel(const RopeParams p, int tokens) {
+  constexpr int kLanes = kHeadDim / 16;  // of a head
+  sm90::let_next_start();
+  sm90::wait_for_previous();
+  const int heads = p.num_q_heads + 2 * p.num_kv_heads;
+  const int64_t item = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kLanes;
+  const int lane = threadIdx.x % kLanes;
+  const bool active = item < int64_t{tokens} * heads;
+  const int64_t token = active ? item / heads : 0;
+  const int head = active ? static_cast<int>(item % heads) : 0;
+  const bool is_q = head < p.num_q_heads;
+  const bool is_v = head >= p.num_q_heads + p.num_kv_heads;
+  const auto* x = reinterpret_cast<const uint4*>(p.qkv) + (token * heads + head) * (2 * kLanes);
+  uint4 raw[2] = {x[lane], x[lane + kLanes]};
+
+  uint4* out;
+  if (is_q) {
+    out = reinterpret_cast<uint4*>(p.q_out) + (token * p.num_q_heads + head) * (2 * kLanes);
+  } else {
+    const int64_t slot = p.slot_mapping[token];
+    const int kv_head = (head - p.num_q_heads) % p.num_kv_heads;
+    const int64_t row =
+        (slot / p.block_size * p.num_kv_heads + kv_head) * p.block_size + slot % p.block_size;
+    out = slot < 0 ? nullptr
+                   : reinterpret_cast<uint4*>(is_v ? p.values : p.keys) + row * (2 * kLanes);
+  }
+
+  const float* norm = is_q ? p.q_norm : is_v ? nullptr : p.k_norm;
+  float values[2][kVector];
+  unpack8<T>(raw[0], values[0]);
+  unpack8<T>(raw[1], values[1]);
+  if (p.q_norm) {  // q and k have norms together; every lane takes part in the sum
+    float squares = 0;
+#pragma unroll
+    for (int j = 0; j < kVector; ++j)
+      squares += values[0][j] * values[0][j] + values[1][j] * values[1][j];
+#pragma unroll
+    for (int step = kLanes / 2; step > 0; step /= 2) squares += __shfl_xor_sync(~0u, squares, step);
+    if (norm) {
+      const float scale = rsqrtf(squares / kHeadDim + p.norm_eps);
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+#pragma unroll
+        for (int j = 0; j < kVector; ++j)
+          values[h][j] *= scale * norm[h * kHeadDim / 2 + lane * kVector + j];
+      }
+    }
+  }
+  if (!active || out == nullptr) return;
+  if (!is_v) {
+    const float* table = p.cos_sin + int64_t{p.positions[token]} * kHeadDim + lane * kVector;
+    float turn[2][kVector];  // cosines, sines
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+#pragma unroll
+      for (int j = 0; j < kVector; j += 4) {
+        *reinterpret_cast<float4*>(&turn[h][j]) =
+            *reinterpret_cast<const float4*>(table + h * kHeadDim / 2 + j);
+      }
+    }
+#pragma unroll
+    for (int j = 0; j < kVector; ++j) {
+      const float a = values[0][j], b = values[1][j];
+      values[0][j] = a * turn[0][j] - b * turn[1][j];
+      values[1][j] = b * turn[0][j] + a * turn[1][j];
+    }
+    raw[0] = pack8<T>(values[0]);
+    raw[1] = pack8<T>(values[1]);
+  }
+  out[lane] = raw[0];
+  out[lane + kLanes] = raw[1];
+}
+
 __global__ void interleave_kernel(const float* vector, int half, float* out) {
   sm90::let_next_start();
   sm90::wait_for_previous();
@@ -285,6 +362,20 @@ void rope_and_cache(const Launch& on, const PagedLayer& layer, const PagedRows& 
                           .keys = static_cast<uint32_t*>(layer.keys),
                           .values = static_cast<uint32_t*>(layer.values)};
   const int heads = c.num_q_heads + 2 * layer.num_kv_heads;
+  const bool same_norms = (c.q_norm == nullptr) == (c.k_norm == nullptr);
+  if (c.rotary_dims == layer.head_dim && same_norms &&
+      (layer.head_dim == 64 || layer.head_dim == 128)) {
+    const int64_t threads = int64_t{rows.num_tokens} * heads * (layer.head_dim / 16);
+    const dim3 blocks(static_cast<unsigned>((threads + 255) / 256));
+    with_type(layer.dtype, [&](auto type) {
+      using T = decltype(type);
+      const auto kernel =
+          layer.head_dim == 64 ? rope_whole_kernel<T, 64> : rope_whole_kernel<T, 128>;
+      launch("rope_and_cache", on, {blocks, dim3(kHeadsPerBlock * 32)}, kernel, params,
+             rows.num_tokens);
+    });
+    return;
+  }
   const dim3 grid(rows.num_tokens, (heads + kHeadsPerBlock - 1) / kHeadsPerBlock);
   with_type(layer.dtype, [&](auto type) {
     launch("rope_and_cache", on, {grid, dim3(kHeadsPerBlock * 32)}, rope_kernel<decltype(type)>,

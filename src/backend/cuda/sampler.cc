@@ -25,11 +25,13 @@ using Clock = std::chrono::steady_clock;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kMaxBias = 100;
 
-// Polls for something that the device writes: spins, then naps, and asks now and then whether the
-// device is well.
+// Waits for something that the device writes: spins, then naps, and where that was not enough
+// sleeps until the kernels behind it are done. The naps are for steps of a fraction of a
+// millisecond, in which the wake-up from a sleep would show; in longer ones they would cost CPU
+// time.
 class Wait {
  public:
-  explicit Wait(cudaStream_t stream) : stream_(stream) {}
+  explicit Wait(cudaEvent_t written) : written_(written) {}
   ~Wait() {
     if (slack_ >= 0) prctl(PR_SET_TIMERSLACK, slack_);
   }
@@ -43,40 +45,36 @@ class Wait {
   }
 
  private:
-  static constexpr auto kSpin = std::chrono::microseconds(50);
+  static constexpr auto kSpin = std::chrono::microseconds(20);
   static constexpr auto kNap = std::chrono::microseconds(30);
-  static constexpr auto kBetweenChecks = std::chrono::milliseconds(100);
+  static constexpr auto kNaps = std::chrono::microseconds(400);  // all of them
 
   Status pause() {
     if (idle_) {
       return device_error(StatusCode::kInternal, "the sampler's results never came", take_error());
     }
-    const auto now = Clock::now();
-    if (now < begin_ + kSpin) {
+    const auto waited = Clock::now() - begin_;
+    if (waited < kSpin) {
       __builtin_ia32_pause();
       return ok_status();
+    }
+    if (waited >= kNaps) {
+      cudaEventSynchronize(written_);
+      return check();
     }
     if (slack_ < 0) {  // the usual 50 us would more than double a nap
       slack_ = prctl(PR_GET_TIMERSLACK);
       prctl(PR_SET_TIMERSLACK, 1);
     }
     std::this_thread::sleep_for(kNap);
-    if (now < checked_ + kBetweenChecks) return ok_status();
-    checked_ = now;
-    return check();
+    return ok_status();
   }
 
   Status check() {
-    // Asking a stream that the worker thread captures would end the capture.
-    cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
-    cudaError_t error = cudaStreamIsCapturing(stream_, &capture);
-    if (error == cudaSuccess) {
-      if (capture != cudaStreamCaptureStatusNone) return ok_status();
-      error = cudaStreamQuery(stream_);
-    }
+    const cudaError_t error = cudaEventQuery(written_);
     if (error == cudaErrorNotReady) return ok_status();
     if (error != cudaSuccess) {
-      // What a stream reports came from a kernel, and stays: the context is lost with it.
+      // What an event reports came from a kernel, and stays: the context is lost with it.
       return device_error(StatusCode::kUnavailable, cudaGetErrorString(error), take_error());
     }
     idle_ = true;  // what has not arrived by now will not
@@ -91,9 +89,8 @@ class Wait {
     return {code, std::move(what)};
   }
 
-  const cudaStream_t stream_;
+  const cudaEvent_t written_;
   const Clock::time_point begin_ = Clock::now();
-  Clock::time_point checked_ = begin_;
   long slack_ = -1;  // the thread's own, once it is changed
   bool idle_ = false;
 };
@@ -114,12 +111,8 @@ size_t list_bytes(int num_top, int vocab) {
 class CudaPendingTokens final : public PendingTokens {
  public:
   CudaPendingTokens(std::shared_ptr<ResultPool> pool, std::unique_ptr<PendingResults> results,
-                    cudaStream_t stream, int vocab, size_t num_rows)
-      : pool_(std::move(pool)),
-        results_(std::move(results)),
-        stream_(stream),
-        vocab_(vocab),
-        num_rows_(num_rows) {}
+                    int vocab, size_t num_rows)
+      : pool_(std::move(pool)), results_(std::move(results)), vocab_(vocab), num_rows_(num_rows) {}
   ~CudaPendingTokens() override {
     if (results_) pool_->give_back(std::move(results_));
   }
@@ -130,7 +123,7 @@ class CudaPendingTokens final : public PendingTokens {
 
   Status read(std::span<SampledToken> results) override {
     CHECK(results_ && results.size() == num_rows_);
-    Wait wait(stream_);
+    Wait wait(results_->written());
     for (size_t i = 0; i < num_rows_; ++i) {
       SampledToken result;
       if (targets.empty()) {
@@ -186,7 +179,6 @@ class CudaPendingTokens final : public PendingTokens {
 
   const std::shared_ptr<ResultPool> pool_;
   std::unique_ptr<PendingResults> results_;
-  const cudaStream_t stream_;
   const int vocab_;
   const size_t num_rows_;
 };
@@ -318,6 +310,7 @@ class CudaSampler final : public Sampler {
       });
     }
     if (!failure_.ok()) return failed();
+    cudaEventRecord(pending.memory->written(), on_.stream);
     return std::move(pending.tokens);
   }
 
@@ -330,6 +323,7 @@ class CudaSampler final : public Sampler {
       const TokenId target = rows[i].target;
       return Wanted{row_of(logits, rows[i].logits_row), target < 0 ? vocab_ : target};
     });
+    cudaEventRecord(pending.memory->written(), on_.stream);
     return std::move(pending.tokens);
   }
 
@@ -559,8 +553,8 @@ class CudaSampler final : public Sampler {
     pending.memory = memory.get();
     pending.results = {memory->words(), call_};
     pending.has_logprobs = asked > 0;
-    pending.tokens = std::make_unique<CudaPendingTokens>(results_, std::move(memory), on_.stream,
-                                                         vocab_, rows.size());
+    pending.tokens =
+        std::make_unique<CudaPendingTokens>(results_, std::move(memory), vocab_, rows.size());
     pending.tokens->logprobs = std::move(logprobs);
     return pending;
   }

@@ -37,10 +37,15 @@ T acquire(T& shared_with_device) {
 }  // namespace
 
 PendingResults::PendingResults(size_t bytes)
-    : data_(allocate_pinned(bytes)), capacity_(data_ ? bytes : 0) {}
+    : data_(allocate_pinned(bytes)), capacity_(data_ ? bytes : 0) {
+  const cudaError_t error =
+      cudaEventCreateWithFlags(&written_, cudaEventBlockingSync | cudaEventDisableTiming);
+  if (error != cudaSuccess) note_error("sampler", error);
+}
 
 PendingResults::~PendingResults() {
   if (data_) cudaFreeHost(data_);
+  if (written_) cudaEventDestroy(written_);
 }
 
 void PendingResults::begin(uint32_t call, int num_words, int num_logprobs) {

@@ -37,6 +37,9 @@ class PendingResults {
   std::byte* lists() const;
   static size_t bytes_needed(int num_words, int num_logprobs, size_t list_bytes);
 
+  // To be recorded behind the kernels that write the results: waiting for it costs no CPU time.
+  cudaEvent_t written() const { return written_; }
+
   bool word_arrived(int i) const;
   bool logprob_arrived(int i) const;
   bool all_arrived() const;
@@ -44,6 +47,7 @@ class PendingResults {
  private:
   std::byte* data_ = nullptr;
   size_t capacity_ = 0;
+  cudaEvent_t written_ = nullptr;
   uint32_t call_ = 0;
   int num_words_ = 0, num_logprobs_ = 0;
 };

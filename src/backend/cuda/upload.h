@@ -1,6 +1,6 @@
 // Uploader: host memory to the device through pinned buffers, for loading weights from several
-// threads at once. A piece is copied (and converted) into a free buffer by the caller's thread while
-// the copy engine empties the others.
+// threads at once. A piece is copied (and converted) into a free buffer by the caller's thread
+// while the copy engine empties the others.
 #pragma once
 
 #include <cuda_runtime_api.h>

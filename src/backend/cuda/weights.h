@@ -1,5 +1,5 @@
-// Weights on the device: matrices row-major, in the dtype of the activations, as linear_call.h wants
-// them; vectors in float32. All lie in one arena and are filled through one Uploader.
+// Weights on the device: matrices row-major, in the dtype of the activations, as linear_call.h
+// wants them; vectors in float32. All lie in one arena and are filled through one Uploader.
 #pragma once
 
 #include "backend/cuda/device_arena.h"
