@@ -34,6 +34,8 @@ struct SchedulerOptions {
   // many).
   int max_num_batched_tokens = 0;
   int max_num_seqs = 0;  // sequences in one step; 0: 128 (offline 256), on a GPU 1024
+  // Most prompt tokens in a step in which answers decode; 0: no limit; -1: 512 on a GPU, else 0.
+  int max_mixed_prefill_tokens = -1;
   bool offline = false;  // nobody waits for single tokens: the LLM class, benchmarks of throughput
   int long_prefill_token_threshold = 0;  // most prompt tokens of one request per step; 0: no limit
   bool enable_chunked_prefill = true;

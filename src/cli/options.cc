@@ -79,6 +79,8 @@ void declare_scheduler_flags(FlagSet& flags, EngineOptions& engine) {
               "tokens computed in one step; 0: 2048, on a GPU 8192");
   flags.count("max-num-seqs", &scheduler.max_num_seqs, {0, 1 << 20},
               "sequences in one step; 0: 128, on a GPU 1024");
+  flags.integer("max-mixed-prefill-tokens", &scheduler.max_mixed_prefill_tokens, {-1, 1 << 24},
+                "prompt tokens in a step in which answers decode; 0: no limit; -1: 512 on a GPU");
   flags.count("long-prefill-token-threshold", &scheduler.long_prefill_token_threshold, {0},
               "most prompt tokens of one request in a step; 0: no limit");
   flags.number("max-step-ms", &scheduler.max_step_ms, {0},

@@ -9,7 +9,8 @@ namespace octavo {
 
 Scheduler::Impl::Impl(const SchedulerConfig& config, KvManager& cache)
     : config_(config),
-      budget_(config.chunked_prefill ? config.max_step_seconds : 0, config.max_num_batched_tokens),
+      budget_(config.chunked_prefill ? config.max_step_seconds : 0, config.max_num_batched_tokens,
+              config.chunked_prefill ? config.max_mixed_prefill : 0),
       step_(config),
       cache_(cache) {
   CHECK(config.max_num_batched_tokens > 0 && config.max_num_seqs > 0 && config.max_model_len > 0);

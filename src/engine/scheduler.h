@@ -43,6 +43,7 @@ struct SchedulerConfig {
   // Most seconds of a step in which sequences decode, as far as observe() tells; 0: no limit. Only
   // with chunked_prefill.
   double max_step_seconds = 0;
+  int max_mixed_prefill = 0;  // prefill tokens in a step with decode rows; 0: no limit
 };
 
 // One thing that happened to a sequence in a step; plain data for the output threads.

@@ -82,9 +82,11 @@ struct Scheduler::Impl {
   void grant_running(std::vector<Grant>& grants);
   bool make_room(SequenceEntry& entry, int num_tokens);
   void admit_waiting(double now, std::vector<Grant>& grants);
-  enum class Admission { kAdmitted, kFailed, kNoRoom };
+  enum class Admission { kAdmitted, kFailed, kNoRoom, kWaits };
   Admission admit(SequenceEntry& entry, int used, std::vector<int>& reserved, Grant& grant);
   int take_prefix(SequenceEntry& entry, int& matched);
+  bool wants_prompt_logits(const SequenceEntry& entry) const;
+  bool prefix_is_coming(const SequenceEntry& entry, int start) const;
   void enter_batch(SequenceEntry& entry, double now, int cached);
   SequenceEntry* prompt_source(const RequestGroup& group) const;
   int kv_tokens_ahead(const SequenceEntry& entry) const;

@@ -99,6 +99,10 @@ void Scheduler::Impl::admit_waiting(double now, std::vector<Grant>& grants) {
     const Admission admission = admit(entry, used, reserved, grant);
     if (admission == Admission::kNoRoom) return;
     if (admission == Admission::kFailed) continue;
+    if (admission == Admission::kWaits) {
+      group.passed_over = num_schedules_;
+      continue;
+    }
     enter_batch(entry, now, entry.num_computed);
     used += grant.num_tokens;
     grants.push_back(grant);
@@ -119,6 +123,11 @@ Scheduler::Impl::Admission Scheduler::Impl::admit(SequenceEntry& entry, int used
   }
   int matched = -1;
   const int start = take_prefix(entry, matched);
+  if (prefix_is_coming(entry, start)) {
+    cache_.release(entry.blocks);
+    entry.borrowed = false;
+    return Admission::kWaits;
+  }
   const int tokens = grant_tokens(step_, entry.num_known() - start, used);
   std::vector<int> demand = reserved;
   cache_.add_demand(entry.blocks, ahead, chunk, demand);
@@ -139,6 +148,34 @@ Scheduler::Impl::Admission Scheduler::Impl::admit(SequenceEntry& entry, int used
   return Admission::kAdmitted;
 }
 
+// Log-probabilities of the prompt need its logits, so its tokens are computed even where they are
+// cached.
+bool Scheduler::Impl::wants_prompt_logits(const SequenceEntry& entry) const {
+  return entry.request->params->prompt_logprobs &&
+         entry.group->next_prompt_logprob < entry.num_prompt();
+}
+
+// Whether a running sequence is computing a good part of the same prompt beyond `start`: waiting
+// for it costs a step or two, computing it again costs every other request its time.
+bool Scheduler::Impl::prefix_is_coming(const SequenceEntry& entry, int start) const {
+  constexpr int kWorthWaiting = 512;  // tokens
+  if (!cache_.prefix_caching() || wants_prompt_logits(entry)) return false;
+  const int most = entry.num_known() - 1;
+  if (most - start < kWorthWaiting) return false;
+  for (const SequenceEntry* other : running_) {
+    const int known = std::min(other->num_prompt(), most);
+    if (other->num_committed >= known || known - start < kWorthWaiting ||
+        other->request->cache_salt != entry.request->cache_salt) {
+      continue;
+    }
+    const auto begin = entry.tokens.begin();
+    const auto parts = std::mismatch(begin, begin + known, other->tokens.begin()).first;
+    const int common = static_cast<int>(parts - begin) / cache_.block_size() * cache_.block_size();
+    if (common - start >= kWorthWaiting && other->num_committed < common) return true;
+  }
+  return false;
+}
+
 // The longest of what the prefix cache knows (`matched`; -1 if not asked) and what a sibling has
 // computed.
 int Scheduler::Impl::take_prefix(SequenceEntry& entry, int& matched) {
@@ -146,12 +183,8 @@ int Scheduler::Impl::take_prefix(SequenceEntry& entry, int& matched) {
   const SequenceEntry* source = prompt_source(group);
   const int block_size = cache_.block_size();
   const int most = std::min(entry.num_prompt(), entry.num_known() - 1) / block_size * block_size;
-  // Log-probabilities of the prompt need its logits, so its tokens are computed even where they are
-  // cached.
-  const bool wants_logits =
-      entry.request->params->prompt_logprobs && group.next_prompt_logprob < entry.num_prompt();
   int start = 0;
-  if (!wants_logits && cache_.prefix_caching())
+  if (!wants_prompt_logits(entry) && cache_.prefix_caching())
     start = matched = cache_.match_prefix(entry.tokens, entry.request->cache_salt, entry.blocks);
   if (!source || start >= most) return start;
   SequenceBlocks shared;

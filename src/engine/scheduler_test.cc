@@ -124,6 +124,22 @@ TEST(Budget, WithoutChunkingAPromptRunsWholeAndAGiantRunsAlone) {
   rig.finish_all();
 }
 
+TEST(Prefixes, APromptThatAnotherIsComputingWaitsForIt) {
+  RigOptions options = synchronous();
+  options.groups = {{.num_blocks = 1024}};
+  options.scheduler.max_num_batched_tokens = 4096;
+  options.scheduler.max_model_len = 2048;
+  SchedulerRig rig(options);
+  rig.add(request_of(1000, 4));
+  rig.add(request_of(1000, 4));        // the same prompt
+  rig.add(request_of(900, 4, {}, 3));  // another
+  EXPECT_EQ(rows_of(rig.step()), (std::vector{1000, 900}));
+  const std::vector<int> second = rows_of(rig.step());
+  ASSERT_EQ(second.size(), 3u);
+  EXPECT_LT(second.back(), 32) << "all but the end comes from the cache";
+  rig.finish_all();
+}
+
 // A rig whose steps take 1 ms and 50 us a prefill token, and tells the scheduler so.
 struct TimedRig : SchedulerRig {
   using SchedulerRig::SchedulerRig;

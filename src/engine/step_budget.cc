@@ -50,9 +50,10 @@ double StepBudget::affordable_prefill() const {
 }
 
 int StepBudget::tokens(int decode_rows) const {
-  if (limit_ <= 0 || decode_rows == 0) return max_tokens_;
-  const int wanted =
-      decode_rows + static_cast<int>(std::min<double>(affordable_prefill(), max_tokens_));
+  if (decode_rows == 0 || (limit_ <= 0 && max_prefill_ <= 0)) return max_tokens_;
+  double prefill = limit_ > 0 ? affordable_prefill() : max_tokens_;
+  if (max_prefill_ > 0) prefill = std::min<double>(prefill, max_prefill_);
+  const int wanted = decode_rows + static_cast<int>(std::min<double>(prefill, max_tokens_));
   const int tile = wanted >= kTile ? kTile : kSmallTile;
   return std::min(max_tokens_, std::max(wanted / tile * tile, decode_rows + kSmallTile));
 }

@@ -16,9 +16,9 @@ namespace octavo {
 class StepBudget {
  public:
   // Steps are to last at most `max_step_seconds`; 0: there is no limit. `max_tokens`: of a step,
-  // whatever its time.
-  StepBudget(double max_step_seconds, int max_tokens)
-      : limit_(max_step_seconds), max_tokens_(max_tokens) {}
+  // whatever its time. `max_prefill`: most prefill tokens beside decode rows; 0: no such limit.
+  StepBudget(double max_step_seconds, int max_tokens, int max_prefill = 0)
+      : limit_(max_step_seconds), max_tokens_(max_tokens), max_prefill_(max_prefill) {}
 
   // A step of that many decode rows and prefill tokens took so long, from the completion of the
   // step before it (or from its own start, after a pause) to its own.
@@ -34,6 +34,7 @@ class StepBudget {
 
   const double limit_;
   const int max_tokens_;
+  const int max_prefill_;
   // Exponential averages; below 0: nothing seen yet.
   double decode_seconds_ = -1;  // of a step without a chunk
   double per_token_ = -1;       // seconds beyond those, for each prefill token

@@ -139,5 +139,15 @@ TEST(StepBudget, APauseOfTheMachineIsSoonForgotten) {
   EXPECT_GE(budget.tokens(4), before - 128);
 }
 
+TEST(StepBudget, AChunkBesideDecodeRowsMayHaveAFixedLimitToo) {
+  const StepBudget fixed(0, 8192, 512);
+  EXPECT_EQ(fixed.tokens(0), 8192);
+  EXPECT_EQ(fixed.tokens(64), 512);  // 576, in whole tiles
+  EXPECT_EQ(fixed.tokens(1024), 1536);
+  StepBudget both(0.05, 8192, 512);
+  for (int i = 0; i < 50; ++i) both.observe(64, 512, 0.2);
+  EXPECT_LT(both.tokens(64), 512);
+}
+
 }  // namespace
 }  // namespace octavo

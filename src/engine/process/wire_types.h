@@ -102,10 +102,12 @@ void fields(Archive& archive, T& options) {
 
 template <typename Archive, Is<SchedulerOptions> T>
 void fields(Archive& archive, T& options) {
-  auto& [max_num_batched_tokens, max_num_seqs, offline, long_prefill_token_threshold,
-         enable_chunked_prefill, max_step_ms, policy, async_scheduling] = options;
-  archive(max_num_batched_tokens, max_num_seqs, offline, long_prefill_token_threshold,
-          enable_chunked_prefill, max_step_ms, policy, async_scheduling);
+  auto& [max_num_batched_tokens, max_num_seqs, max_mixed_prefill_tokens, offline,
+         long_prefill_token_threshold, enable_chunked_prefill, max_step_ms, policy,
+         async_scheduling] = options;
+  archive(max_num_batched_tokens, max_num_seqs, max_mixed_prefill_tokens, offline,
+          long_prefill_token_threshold, enable_chunked_prefill, max_step_ms, policy,
+          async_scheduling);
 }
 
 template <typename Archive, Is<DeviceOptions> T>
