@@ -2,9 +2,11 @@
 .DEFAULT_GOAL := help
 .PHONY: help build serve test format lint clean
 
+# on, off, or auto: with the CUDA backend where there are a driver and nvcc.
+OCTAVO_CUDA ?= auto
 # The program alone needs no test libraries. A build folder that is there keeps what it was configured for.
-CONFIGURE_PROGRAM = test -f build/release/build.ninja || cmake --preset release -DOCTAVO_TESTS=OFF
-SOURCES = git ls-files --cached --others --exclude-standard -- '*.cc' '*.h'
+CONFIGURE_PROGRAM = test -f build/release/build.ninja || cmake --preset release -DOCTAVO_TESTS=OFF -DOCTAVO_CUDA=$(OCTAVO_CUDA)
+SOURCES = git ls-files --cached --others --exclude-standard -- '*.cc' '*.h' '*.cu' '*.cuh'
 
 help:
 	@echo "make serve    install what is missing, build, and serve the bundled model (ARGS=... for octavo serve)"
@@ -24,7 +26,7 @@ serve: build
 
 test:
 	@scripts/setup --tests
-	@cmake --preset release -DOCTAVO_TESTS=ON
+	@cmake --preset release -DOCTAVO_TESTS=ON -DOCTAVO_CUDA=$(OCTAVO_CUDA)
 	@cmake --build --preset release
 	@scripts/run-tests
 

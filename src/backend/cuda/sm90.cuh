@@ -46,10 +46,10 @@ __device__ __forceinline__ void arrive_at(uint64_t* barrier, uint32_t rank) {
       : "memory");
 }
 __device__ __forceinline__ void arrive_expecting(uint64_t* barrier, uint32_t bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
-                   shared_address(barrier)),
-               "r"(bytes)
-               : "memory");
+  asm volatile(
+      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
+      "r"(bytes)
+      : "memory");
 }
 __device__ __forceinline__ bool try_wait(uint64_t* barrier, uint32_t parity) {
   uint32_t done;
@@ -130,10 +130,10 @@ __device__ __forceinline__ void load_box_multicast(void* to, const CUtensorMap* 
       : "memory");
 }
 __device__ __forceinline__ void store_box(const CUtensorMap* map, const void* from, int x, int y) {
-  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%2, %3}], [%1];" ::
-                   "l"(map),
-               "r"(shared_address(from)), "r"(x), "r"(y)
-               : "memory");
+  asm volatile(
+      "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map),
+      "r"(shared_address(from)), "r"(x), "r"(y)
+      : "memory");
 }
 __device__ __forceinline__ void commit_stores() {
   asm volatile("cp.async.bulk.commit_group;" ::: "memory");
@@ -147,8 +147,8 @@ __device__ __forceinline__ void fence_shared_for_async() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
-// --- Warpgroup products: fence() before the first, commit() after a group, wait_products<n>() until
-// at most n groups are unfinished.
+// --- Warpgroup products: fence() before the first, commit() after a group, wait_products<n>()
+// until at most n groups are unfinished.
 __device__ __forceinline__ void fence_products() {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 }
@@ -191,8 +191,8 @@ __device__ __forceinline__ uint32_t cluster_rank() {
   asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
   return rank;
 }
-// Writes 16 bytes at the address of `to` in CTA `rank` of the cluster; the same barrier there counts
-// them.
+// Writes 16 bytes at the address of `to` in CTA `rank` of the cluster; the same barrier there
+// counts them.
 __device__ __forceinline__ void store_at(float4* to, float4 value, uint64_t* barrier,
                                          uint32_t rank) {
   asm volatile(
@@ -234,9 +234,7 @@ __device__ __forceinline__ void store_to_peer(uint32_t to, uint2 value, uint32_t
 template <typename T>
 __device__ __forceinline__ T* peer(T* shared, uint32_t rank) {
   uint64_t address;
-  asm("mapa.u64 %0, %1, %2;"
-      : "=l"(address)
-      : "l"(reinterpret_cast<uint64_t>(shared)), "r"(rank));
+  asm("mapa.u64 %0, %1, %2;" : "=l"(address) : "l"(reinterpret_cast<uint64_t>(shared)), "r"(rank));
   return reinterpret_cast<T*>(address);
 }
 

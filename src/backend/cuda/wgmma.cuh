@@ -1,9 +1,9 @@
-// wgmma: the warpgroup matrix product of Hopper, D[64, N] += A[64, 16] B[16, N], fp32 sums. Called by
-// the 128 threads of a warpgroup together. Thread t holds of D, for each 8 columns j: d[4j], d[4j+1]
-// at row 16 (t / 32) + (t % 32) / 4, columns 8j + 2 (t % 4) and the next; d[4j+2], d[4j+3] eight rows
-// below. `accumulate` 0 overwrites D. B is [N][K] with K contiguous in shared memory (A too), except
-// where the name says transposed. Each shape and type is one instruction with its own list of
-// registers, hence the repetition.
+// wgmma: the warpgroup matrix product of Hopper, D[64, N] += A[64, 16] B[16, N], fp32 sums. Called
+// by the 128 threads of a warpgroup together. Thread t holds of D, for each 8 columns j: d[4j],
+// d[4j+1] at row 16 (t / 32) + (t % 32) / 4, columns 8j + 2 (t % 4) and the next; d[4j+2], d[4j+3]
+// eight rows below. `accumulate` 0 overwrites D. B is [N][K] with K contiguous in shared memory (A
+// too), except where the name says transposed. Each shape and type is one instruction with its own
+// list of registers, hence the repetition.
 #pragma once
 
 #include <cuda_bf16.h>
