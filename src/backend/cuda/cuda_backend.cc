@@ -29,12 +29,17 @@ namespace {
 // The skinny kernel normalises in its prologue, once in each CTA: beyond two rows a kernel before
 // it costs less.
 constexpr int kMostNormalisedRows = 2;
-// The most rows of x for which the skinny kernel beats the one with large tiles.
-constexpr int kMostSkinnyRows = 128;
+// The most rows of x for which the skinny kernel is the fastest; it has too few tiles to keep all
+// SMs at work in small matrices, as those of a layer with hidden size 1024.
+constexpr int kMostSkinnyRows = 128, kMostSkinnyRowsSmall = 32;
 // cuBLASLt beats ours with fewer rows of x than this, SwiGLU apart, and in small matrices with
 // fewer than the second.
 constexpr int kLibraryRows = 768, kLibraryRowsSmall = 2048;
 constexpr int64_t kSmallMatrix = int64_t{6} << 20;
+
+bool is_small(const LinearCall& call) {
+  return int64_t{call.n} * call.k <= kSmallMatrix;
+}
 
 // Memory that a kernel wants beside its arguments, at a fixed address.
 class Scratch {
@@ -229,8 +234,7 @@ class CudaBackend final : public Backend {
 // cuBLASLt where it is the fastest, once it has been opened: that takes a while and goes on beside
 // the first steps.
 CublasLt* CudaBackend::library_for(const LinearCall& call) {
-  const bool small = int64_t{call.n} * call.k <= kSmallMatrix;
-  if (call.m >= (small ? kLibraryRowsSmall : kLibraryRows)) return nullptr;
+  if (call.m >= (is_small(call) ? kLibraryRowsSmall : kLibraryRows)) return nullptr;
   CublasLt* library = library_.load(std::memory_order_acquire);
   return library && library->takes(call) ? library : nullptr;
 }
@@ -267,7 +271,8 @@ void CudaBackend::linear(const LinearArgs& a) {
   }
   if (options_.batch_invariant) {
     large_linear(launch_, call, large_linear_tiles(call, /*may_split=*/false));
-  } else if (call.m <= kMostSkinnyRows && skinny_linear_takes(call)) {
+  } else if (call.m <= (is_small(call) ? kMostSkinnyRowsSmall : kMostSkinnyRows) &&
+             skinny_linear_takes(call)) {
     // Behind decode attention the weights do not flow ahead: attention is short and waits for
     // single reads, which a burst of 13 MB delays by more than the burst gains (a quarter of a step
     // at batch 1).
