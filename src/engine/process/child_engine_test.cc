@@ -101,6 +101,8 @@ class ThreadChild final : public ChildProcess {
   int socket() const override { return ends_[0]; }
   void disconnect() override { shutdown(ends_[0], SHUT_RDWR); }
   void die() { shutdown(ends_[1], SHUT_RDWR); }
+  // Shutting this descriptor down does the same, also when the child may be gone already.
+  int kill_switch() const { return dup(ends_[1]); }
   std::string end(double) override {
     disconnect();
     if (thread_.joinable()) thread_.join();
@@ -126,7 +128,8 @@ class Rig {
           auto child = std::make_unique<ThreadChild>(stillborn);
           std::lock_guard lock(mutex_);
           ++children;
-          child_ = child.get();
+          if (kill_switch_ >= 0) close(kill_switch_);
+          kill_switch_ = child->kill_switch();
           return std::unique_ptr<ChildProcess>(std::move(child));
         },
         [this](const std::string& line) { progress = line; });
@@ -138,13 +141,17 @@ class Rig {
         .on_fault = [this](const Status& status) { take(status); },
     });
   }
+  ~Rig() {
+    engine_.reset();
+    if (kill_switch_ >= 0) close(kill_switch_);
+  }
   ChildEngine& engine() { return *engine_; }
 
   void kill() {
     const int before = children;
     {
       std::lock_guard lock(mutex_);
-      child_->die();
+      shutdown(kill_switch_, SHUT_RDWR);
     }
     const double begin = steady_seconds();
     while (children == before && fault().ok() && steady_seconds() < begin + 10) pause_ms(1);
@@ -215,7 +222,7 @@ class Rig {
   Status fault_;
   size_t ends_ = 0;
   size_t num_tokens_ = 0;
-  ThreadChild* child_ = nullptr;
+  int kill_switch_ = -1;                 // of the child started last; guarded by mutex_
   std::unique_ptr<ChildEngine> engine_;  // last: its events use the rest
 };
 
