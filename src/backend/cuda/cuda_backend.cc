@@ -2,8 +2,10 @@
 
 #include <cuda_runtime_api.h>
 
+#include <array>
 #include <atomic>
 #include <map>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -226,18 +228,23 @@ class CudaBackend final : public Backend {
   Scratch skinny_scratch_, library_scratch_;
   std::unique_ptr<CublasLt> owned_library_;
   std::atomic<CublasLt*> library_{nullptr};
-  std::thread library_opener_;  // sets the two above
+  std::thread library_opener_;                   // sets the two above
+  std::set<std::array<int, 3>> library_shapes_;  // m, n, k that it has run
   std::unique_ptr<Profiler> profiler_;
   std::map<const KvCache*, GroupState> groups_;
   bool behind_attention_ = false;  // the last op was decode attention
 };
 
 // cuBLASLt where it is the fastest, once it has been opened: that takes a while and goes on beside
-// the first steps.
+// the first steps. Its first run of a shape loads kernels, which may not be recorded.
 CublasLt* CudaBackend::library_for(const LinearCall& call) {
   if (call.m >= (is_small(call) ? kLibraryRowsSmall : kLibraryRows)) return nullptr;
   CublasLt* library = library_.load(std::memory_order_acquire);
-  return library && library->takes(call) ? library : nullptr;
+  if (!library || !library->takes(call)) return nullptr;
+  const std::array<int, 3> shape{call.m, call.n, call.k};
+  if (graphs_.recording()) return library_shapes_.contains(shape) ? library : nullptr;
+  library_shapes_.insert(shape);
+  return library;
 }
 
 void CudaBackend::linear(const LinearArgs& a) {

@@ -21,6 +21,8 @@ class StepGraphs {
   void begin_recording(uint64_t key);
   // Launches what was recorded.
   void end_recording();
+  // Between the two, if the calls are being recorded and not made.
+  bool recording() const { return recording_ != nullptr; }
 
  private:
   struct Step {
