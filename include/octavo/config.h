@@ -47,10 +47,11 @@ struct SchedulerOptions {
 };
 
 struct DeviceOptions {
-  std::string device = "auto";   // auto, cpu, cuda
-  int threads = 0;               // CPU backend; 0: one per core this process may use
-  bool enforce_eager = false;    // GPU: no CUDA graphs
-  bool profile = false;          // GPU: time every kernel, and report when the engine goes
+  std::string device = "auto";  // auto, cpu, cuda
+  int threads = 0;              // CPU backend; 0: one per core this process may use
+  bool enforce_eager = false;   // GPU: no CUDA graphs
+  bool profile = false;         // GPU: time every kernel, and report when the engine goes
+  bool tune = false;  // GPU: time cuBLASLt's kernels for each new shape, and keep the best
   bool batch_invariant = false;  // GPU: a token does not depend on its batch, bit for bit; slower
   double step_timeout_seconds = 300;  // a step that takes longer is a fault of the device; 0: never
 };

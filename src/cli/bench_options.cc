@@ -74,6 +74,12 @@ void set_offline_defaults(EngineOptions& engine) {
   engine.scheduler.offline = true;
 }
 
+void declare_tuning(FlagSet& flags, EngineOptions& engine) {
+  flags.turn_on(
+      "tune", &engine.device.tune,
+      "on a GPU: find the fastest library kernel for each shape, for this run and later ones");
+}
+
 void declare_sampling(FlagSet& flags, BenchSampling& sampling) {
   flags.number("temperature", &sampling.temperature, {0, 2}, "0: greedy");
   flags.number("top-p", &sampling.top_p, {0.001, 1}, "");
@@ -187,6 +193,7 @@ FlagSet make_latency_flags(LatencyOptions& o) {
   flags.turn_on("profile", &o.engine.device.profile,
                 "on a GPU: a table of the time, bytes and operations of each kind of kernel");
   declare_sampling(flags, o.sampling);
+  declare_tuning(flags, o.engine);
   flags.text("output-json", &o.output_json, "FILE", "");
   declare_engine_flags(flags, o.engine, o.source);
   return flags;
@@ -211,6 +218,7 @@ FlagSet make_throughput_flags(ThroughputOptions& o) {
   declare_random_lengths(flags, o.random, "random-");
   declare_range_ratio(flags, "random-range-ratio", o.random);
   declare_sampling(flags, o.sampling);
+  declare_tuning(flags, o.engine);
   flags.text("output-json", &o.output_json, "FILE", "");
   declare_engine_flags(flags, o.engine, o.source);
   return flags;

@@ -186,6 +186,7 @@ StatusOr<Loaded> load(const EngineOptions& options, bool on_cuda, bool with_text
                                             .max_rows = options.scheduler.max_num_seqs,
                                             .graphs = !options.device.enforce_eager,
                                             .batch_invariant = options.device.batch_invariant,
+                                            .tune = options.device.tune,
                                             .profile_report = profile}));
   } else {
     ASSIGN_OR_RETURN(l.backend, cpu::make_cpu_backend({.threads = options.device.threads}));

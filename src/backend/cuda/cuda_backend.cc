@@ -243,7 +243,13 @@ CublasLt* CudaBackend::library_for(const LinearCall& call) {
   if (!library || !library->takes(call)) return nullptr;
   const std::array<int, 3> shape{call.m, call.n, call.k};
   if (graphs_.recording()) return library_shapes_.contains(shape) ? library : nullptr;
-  library_shapes_.insert(shape);
+  const bool is_new = library_shapes_.insert(shape).second;
+  if (is_new && options_.tune) {
+    const Status tuned = library->tune(
+        launch_, call, library_scratch_.at_least(CublasLt::kWorkspaceBytes, launch_.stream),
+        CublasLt::kWorkspaceBytes);
+    if (!tuned.ok()) note_error("tuning of cuBLASLt", cudaErrorNotSupported);
+  }
   return library;
 }
 

@@ -19,6 +19,9 @@ struct CudaOptions {
   bool graphs = true;
   // Every op in a form whose result for a row does not depend on the others, bit for bit.
   bool batch_invariant = false;
+  // Times cuBLASLt's proposals the first time that a shape is seen, which takes many times a step,
+  // and keeps the best on disk for later starts.
+  bool tune = false;
   // Times every kernel; `profile_report` gets the tables when the backend goes.
   std::function<void(const std::string&)> profile_report;
 };

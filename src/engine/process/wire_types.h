@@ -112,8 +112,9 @@ void fields(Archive& archive, T& options) {
 
 template <typename Archive, Is<DeviceOptions> T>
 void fields(Archive& archive, T& options) {
-  auto& [device, threads, enforce_eager, profile, batch_invariant, step_timeout_seconds] = options;
-  archive(device, threads, enforce_eager, profile, batch_invariant, step_timeout_seconds);
+  auto& [device, threads, enforce_eager, profile, tune, batch_invariant, step_timeout_seconds] =
+      options;
+  archive(device, threads, enforce_eager, profile, tune, batch_invariant, step_timeout_seconds);
 }
 
 template <typename Archive, Is<EngineOptions> T>
