@@ -66,6 +66,9 @@ class Harness {
     changed_.wait_for(lock, std::chrono::seconds(20), [&] { return !fault_.ok(); });
     return fault_;
   }
+  // Those whose host work, or a part of it, was done while the device computed.
+  std::atomic<int> steps_hidden = 0;
+
   Status fault() {
     std::lock_guard lock(mutex_);
     return fault_;
@@ -80,8 +83,9 @@ class Harness {
   }
   void take(std::vector<SequenceEvent> events) {
     const double until = steady_seconds() + host_seconds_;
-    while (host_seconds_ > 0 && steady_seconds() < until) {
-    }
+    bool hidden = false;
+    while (host_seconds_ > 0 && steady_seconds() < until) hidden |= FakeRunner::computing;
+    steps_hidden += hidden;
     std::lock_guard lock(mutex_);
     for (SequenceEvent& e : events) {
       if (e.finish != FinishReason::kNone) ++ends_;
@@ -98,21 +102,17 @@ class Harness {
   std::unique_ptr<Engine> engine_;
 };
 
-double seconds_per_step(int depth) {
-  constexpr int kSteps = 150;
+constexpr int kSteps = 150;
+int steps_hidden(int depth) {
   Harness harness(std::make_unique<FakeRunner>(kDeviceSeconds), depth, kHostSeconds);
-  const double start = steady_seconds();
   harness.engine().add(request_of(1, kSteps));
   harness.wait_for_ends(1);
-  return (steady_seconds() - start) / kSteps;
+  return harness.steps_hidden;
 }
 
 TEST(EngineLoop, HostWorkHidesBehindTheDeviceWhenStepsAreAsynchronous) {
-  double best = 1;
-  for (int attempt = 0; attempt < 5 && best > 2.2e-3; ++attempt)
-    best = std::min(best, seconds_per_step(2));
-  EXPECT_LE(best, 2.2e-3) << "a step of 2 ms with 1 ms of host work";
-  EXPECT_GE(seconds_per_step(1), 2.9e-3) << "one step at a time cannot hide it";
+  EXPECT_GE(steps_hidden(2), kSteps / 2) << "all but the last, on a machine that runs all threads";
+  EXPECT_EQ(steps_hidden(1), 0) << "one step at a time cannot hide it";
 }
 
 // Allows only the token after the last one, so that each draw depends on the one before.

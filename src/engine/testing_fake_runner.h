@@ -21,7 +21,10 @@ class FakeRunner : public StepRunner {
   void forward(const BatchPlan& plan) override {
     forwards_started.fetch_add(1);
     const double seconds = seconds_ + seconds_per_token * static_cast<double>(plan.tokens.size());
-    if (seconds > 0) std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+    if (seconds <= 0) return;
+    computing = true;
+    std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+    computing = false;
   }
 
   void finish(const BatchPlan& plan, const StepMasks& masks) override {
@@ -63,6 +66,7 @@ class FakeRunner : public StepRunner {
   }
 
   static inline std::atomic<int> forwards_started{0};
+  static inline std::atomic<bool> computing{false};
   // To be set before the first step.
   int64_t fail_step = -1;
   bool device_is_lost = false;  // the failed step, and all after it
