@@ -157,7 +157,8 @@ Status Bpe::add_merges(const std::vector<Merge>& merges) {
     const uint64_t pair = pair_key(a, b);
     size_t i = hash_pair(pair) & pair_mask_;
     while (pairs_[i].rank != kNoRank && pairs_[i].pair != pair) i = (i + 1) & pair_mask_;
-    pairs_[i] = {pair, static_cast<uint32_t>(r), merged};  // written twice: the later rank counts
+    const auto rank = static_cast<uint32_t>(config_.rank_is_id ? static_cast<size_t>(merged) : r);
+    pairs_[i] = {pair, rank, merged};  // written twice: the later rank counts
   }
   return ok_status();
 }
@@ -169,21 +170,24 @@ inline const Bpe::PairSlot& Bpe::find_pair(TokenId left, TokenId right) const {
   return pairs_[i];
 }
 
-void Bpe::encode(std::string_view word, Scratch& scratch, std::vector<TokenId>& out) const {
-  if (word.empty()) return;
+bool Bpe::encode(std::string_view word, Scratch& scratch, std::vector<TokenId>& out) const {
+  if (word.empty()) return true;
   TokenId whole = -1;
   if (config_.ignore_merges || (plain_symbols_ && word.size() <= kWholeWordBytes)) {
     whole = index_.find(word);
   }
-  if (whole < 0) return encode_symbols(word, scratch, out);
+  if (whole < 0) {
+    encode_symbols(word, scratch, out);
+    return true;
+  }
   if (config_.ignore_merges) {
     out.push_back(whole);
-    return;
+    return true;
   }
   const uint8_t state = whole_[whole].load(std::memory_order_relaxed);
   if (state == kYes) {
     out.push_back(whole);
-    return;
+    return true;
   }
   const size_t before = out.size();
   encode_symbols(word, scratch, out);
@@ -191,6 +195,7 @@ void Bpe::encode(std::string_view word, Scratch& scratch, std::vector<TokenId>& 
     const bool yes = out.size() == before + 1 && out.back() == whole;
     whole_[whole].store(yes ? kYes : kNo, std::memory_order_relaxed);
   }
+  return true;
 }
 
 // A symbol outside the vocabulary: its bytes, the unknown token, or nothing.

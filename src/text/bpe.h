@@ -17,6 +17,7 @@
 
 #include "octavo/sampling_params.h"
 #include "octavo/status.h"
+#include "text/word_model.h"
 
 namespace octavo::text {
 
@@ -49,21 +50,14 @@ struct BpeConfig {
   bool byte_fallback = false;
   bool fuse_unk = false;
   bool ignore_merges = false;
+  bool rank_is_id = false;        // a merge ranks as the token it makes; else by its place
   TokenId unk_id = -1;            // -1: a symbol outside the vocabulary vanishes
   std::string continuing_prefix;  // before each symbol of a word but the first
   std::string end_suffix;         // after the last symbol of a word
 };
 
-class Bpe {
+class Bpe final : public WordModel {
  public:
-  // Working memory of one encode call.
-  struct Scratch {
-    std::vector<TokenId> ids;
-    std::vector<uint32_t> ranks;
-    std::vector<uint32_t> prev, next;
-    std::vector<uint64_t> heap;
-    std::string key;
-  };
   using Merge = std::pair<std::string_view, std::string_view>;
 
   // `merges` by rank, in the index's keys. Fails where a merge names or makes a token that is not
@@ -71,9 +65,9 @@ class Bpe {
   static StatusOr<std::unique_ptr<const Bpe>> build(BpeConfig config, TokenIndex index,
                                                     const std::vector<Merge>& merges, int id_limit);
 
-  // Appends the ids of one word. REQUIRES: valid UTF-8; fewer than 2^31 bytes.
-  void encode(std::string_view word, Scratch& scratch, std::vector<TokenId>& out) const;
-  TokenId find(std::string_view key) const { return index_.find(key); }
+  // Never false: what the vocabulary lacks vanishes where there is no unknown token.
+  bool encode(std::string_view word, Scratch& scratch, std::vector<TokenId>& out) const override;
+  TokenId find(std::string_view key) const override { return index_.find(key); }
 
  private:
   static constexpr uint32_t kNoRank = UINT32_MAX;

@@ -1,6 +1,6 @@
 // Steps that a chain may hold, in the orders that tokenizer.json files use: ByteLevel alone;
-// Metaspace; or Replace, ByteFallback, Fuse, Strip. A Strip before Fuse works on every token,
-// behind it on the front of the text.
+// Metaspace; WordPiece alone; or Replace, ByteFallback, Fuse, Strip. A Strip before Fuse works on
+// every token, behind it on the front of the text.
 #include "text/decoder.h"
 
 #include <algorithm>
@@ -99,6 +99,30 @@ void run(const MetaspaceDecode& step, Tokens& tokens) {
     tokens[i] = metaspace(step, tokens[i], i == 0 && step.drop_first);
 }
 
+std::string word_piece(const WordPieceDecode& step, std::string_view token, bool first) {
+  std::string text(token);
+  if (!first && step.prefix && token.starts_with(*step.prefix)) {
+    text.erase(0, step.prefix->size());
+  } else if (!first) {
+    text.insert(text.begin(), ' ');
+  }
+  if (!step.cleanup) return text;
+  static constexpr std::pair<std::string_view, std::string_view> kCleanups[] = {
+      {" .", "."},   {" ?", "?"},     {" !", "!"},     {" ,", ","},
+      {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},   {" do not", " don't"},
+      {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
+  };
+  for (const auto& [from, to] : kCleanups) {
+    for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+      text.replace(at, from.size(), to);
+  }
+  return text;
+}
+
+void run(const WordPieceDecode& step, Tokens& tokens) {
+  for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = word_piece(step, tokens[i], i == 0);
+}
+
 }  // namespace
 
 StatusOr<Decoder> Decoder::make(std::vector<DecoderStep> steps) {
@@ -112,6 +136,10 @@ StatusOr<Decoder> Decoder::make(std::vector<DecoderStep> steps) {
     if (std::holds_alternative<ByteLevelDecode>(step)) decoder.byte_level_ = bytes = fused = true;
     if (std::holds_alternative<ByteFallbackDecode>(step)) bytes = true;
     if (std::holds_alternative<FuseDecode>(step)) fused = true;
+    if (std::holds_alternative<WordPieceDecode>(step)) {
+      if (steps.size() > 1) return unimplemented("decoder: WordPiece with other steps");
+      decoder.start_.first_token_alone = true;
+    }
     if (const auto* metaspace = std::get_if<MetaspaceDecode>(&step)) {
       decoder.start_.drop_spaces_of_first_token = metaspace->drop_first;
     }
@@ -157,6 +185,8 @@ std::string Decoder::token_bytes(std::string_view token) const {
       text = replaced(*r, text);
     } else if (const auto* m = std::get_if<MetaspaceDecode>(&step)) {
       text = metaspace(*m, text, false);
+    } else if (const auto* w = std::get_if<WordPieceDecode>(&step)) {
+      text = word_piece(*w, text, false);
     }
   }
   return text;

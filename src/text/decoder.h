@@ -6,6 +6,7 @@
 // at the front of a text.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -29,8 +30,13 @@ struct MetaspaceDecode {  // the mark of a space to a space; in the first token 
   std::string replacement;
   bool drop_first = true;
 };
+struct WordPieceDecode {  // a space before each token but the first and those with the prefix,
+                          // which goes
+  std::optional<std::string> prefix;  // none: no token has it
+  bool cleanup = true;                // " ." to "." and the like, within each token
+};
 using DecoderStep = std::variant<ByteLevelDecode, ByteFallbackDecode, FuseDecode, StripDecode,
-                                 ReplaceStep, MetaspaceDecode>;
+                                 ReplaceStep, MetaspaceDecode, WordPieceDecode>;
 
 class Decoder {
  public:

@@ -2,6 +2,8 @@
 #include "text/normalizer.h"
 
 #include "base/status_macros.h"
+#include "base/utf8.h"
+#include "text/bert_categories.h"
 
 namespace octavo::text {
 namespace {
@@ -37,6 +39,74 @@ StatusOr<std::string> run(const StripStep& step, std::string_view text) {
     text = text.substr(0, last);
   }
   return std::string(text);
+}
+
+// `text` with each character as `rewrite(character, out)` appends it.
+template <typename Rewrite>
+std::string rewrite_chars(std::string_view text, Rewrite rewrite) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size();) {
+    int length = 0;
+    rewrite(decode_valid(text.data() + i, length), out);
+    i += length;
+  }
+  return out;
+}
+
+StatusOr<std::string> run(StripAccentsStep, std::string_view text) {
+  return rewrite_chars(text, [](char32_t c, std::string& out) {
+    if (!is_mark(c)) append_utf8(out, c);
+  });
+}
+
+StatusOr<std::string> run(NmtStep, std::string_view text) {
+  const auto dropped = [](char32_t c) {
+    return (c >= 1 && c <= 8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F || c == 0x8F ||
+           c == 0x9F;
+  };
+  const auto spaced = [](char32_t c) {
+    return c == 9 || c == 10 || c == 12 || c == 13 || c == 0x1680 || (c >= 0x200B && c <= 0x200F) ||
+           c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
+  };
+  return rewrite_chars(text, [&](char32_t c, std::string& out) {
+    if (!dropped(c)) append_utf8(out, spaced(c) ? U' ' : c);
+  });
+}
+
+StatusOr<std::string> run(ByteLevelAlphabetStep, std::string_view text) {
+  return bytes_to_alphabet(text);
+}
+
+// The blocks that BERT's authors listed; later extensions are not among them.
+bool is_ideograph(char32_t c) {
+  return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) ||
+         (c >= 0x20000 && c <= 0x2A6DF) || (c >= 0x2A700 && c <= 0x2B81F) ||
+         (c >= 0x2B920 && c <= 0x2CEAF) || (c >= 0xF900 && c <= 0xFAFF) ||
+         (c >= 0x2F800 && c <= 0x2FA1F);
+}
+
+StatusOr<std::string> run(const BertStep& step, std::string_view text) {
+  const CharTable& table = CharTable::get();
+  std::string out = rewrite_chars(text, [&](char32_t c, std::string& to) {
+    const bool line = c == '\t' || c == '\n' || c == '\r';
+    if (step.clean_text && !line && (c == 0 || c == 0xFFFD || is_control_or_format(c))) return;
+    if (step.clean_text && table.is(c, kSpace)) c = ' ';
+    const bool apart = step.handle_chinese_chars && is_ideograph(c);
+    if (apart) to.push_back(' ');
+    append_utf8(to, c);
+    if (apart) to.push_back(' ');
+  });
+  if (step.strip_accents) {
+    out = rewrite_chars(normalize(out, NormalForm::kNfd), [](char32_t c, std::string& to) {
+      if (!is_nonspacing_mark(c)) append_utf8(to, c);
+    });
+  }
+  return step.lowercase ? to_lower(out) : out;
+}
+
+StatusOr<std::string> run(const PrecompiledStep& step, std::string_view text) {
+  return step.map->apply(text);
 }
 
 }  // namespace

@@ -3,12 +3,14 @@
 // thread.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
 #include "octavo/status.h"
+#include "text/charsmap.h"
 #include "text/pretokenizer.h"
 #include "text/unicode.h"
 
@@ -25,7 +27,22 @@ struct LowercaseStep {};
 struct StripStep {
   bool left = true, right = true;
 };
-using NormalizerStep = std::variant<NormalForm, PrependStep, ReplaceStep, LowercaseStep, StripStep>;
+struct StripAccentsStep {};  // drops every mark; decomposes nothing
+struct NmtStep {
+};  // SentencePiece's rules for machine translation: controls go, odd spaces become ' '
+struct ByteLevelAlphabetStep {};  // bytes to GPT-2's alphabet
+struct BertStep {
+  bool clean_text = true;            // controls go, white space becomes ' '
+  bool handle_chinese_chars = true;  // a space on both sides of each ideograph
+  bool strip_accents = true;
+  bool lowercase = true;
+};
+struct PrecompiledStep {
+  std::shared_ptr<const Charsmap> map;
+};
+using NormalizerStep =
+    std::variant<NormalForm, PrependStep, ReplaceStep, LowercaseStep, StripStep, StripAccentsStep,
+                 NmtStep, ByteLevelAlphabetStep, BertStep, PrecompiledStep>;
 
 // Every match of the step's pattern in `text`, replaced.
 StatusOr<std::string> replace_all(const ReplaceStep& step, std::string_view text);

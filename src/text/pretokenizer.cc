@@ -8,6 +8,7 @@
 
 #include "base/status_macros.h"
 #include "base/utf8.h"
+#include "text/bert_categories.h"
 
 namespace octavo::text {
 namespace {
@@ -324,6 +325,66 @@ Status run(const MetaspaceStep& step, const Piece& piece, Pieces& pieces, std::v
   cut.pattern.literal = step.replacement;
   cut.behavior = SplitBehavior::kMergedWithNext;
   return run(cut, whole, pieces, out);
+}
+
+bool is_cut(const CharSplitStep& step, char32_t c) {
+  switch (step.kind) {
+    case CharSplitStep::Kind::kSpace:
+      return CharTable::get().is(c, kSpace);
+    case CharSplitStep::Kind::kPunctuation:
+      return is_punctuation(c);
+    case CharSplitStep::Kind::kDelimiter:
+      return c == step.delimiter;
+  }
+  return false;
+}
+
+Status run(const CharSplitStep& step, const Piece& piece, Pieces&, std::vector<Piece>& out) {
+  std::vector<Range> ranges;
+  for (size_t i = 0; i < piece.text.size();) {
+    int length = 0;
+    const bool cut = is_cut(step, decode_valid(piece.text.data() + i, length));
+    if (cut || ranges.empty() || ranges.back().match) {
+      ranges.push_back({i, i + length, cut});
+    } else {
+      ranges.back().end = i + length;
+    }
+    i += length;
+  }
+  apply_behavior(step.behavior, ranges);
+  for (const Range& r : ranges) add_piece(piece, r.begin, r.end, out);
+  return ok_status();
+}
+
+Status run(WordsStep, const Piece& piece, Pieces&, std::vector<Piece>& out) {
+  const CharTable& table = CharTable::get();
+  const auto kind = [&](size_t at, int& length) -> uint8_t {
+    const uint8_t classes = table.classes(decode_valid(piece.text.data() + at, length));
+    return (classes & kWord) != 0 ? kWord : classes & kSpace;  // 0: neither
+  };
+  for (size_t begin = 0; begin < piece.text.size();) {
+    int length = 0;
+    const uint8_t first = kind(begin, length);
+    size_t end = begin + length;
+    while (end < piece.text.size() && kind(end, length) == first) end += length;
+    if (first != kSpace) add_piece(piece, begin, end, out);
+    begin = end;
+  }
+  return ok_status();
+}
+
+Status run(const FixedLengthStep& step, const Piece& piece, Pieces&, std::vector<Piece>& out) {
+  for (size_t begin = 0; begin < piece.text.size();) {
+    size_t end = begin;
+    for (size_t n = 0; n < step.chars && end < piece.text.size(); ++n) {
+      int length = 0;
+      decode_valid(piece.text.data() + end, length);
+      end += length;
+    }
+    add_piece(piece, begin, end, out);
+    begin = end;
+  }
+  return ok_status();
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Pretokenizer: cuts text into the pieces ("words") that BPE merges within, as the steps under
+// Pretokenizer: cuts text into the pieces ("words") that the model works within, as the steps under
 // `pre_tokenizer` in tokenizer.json say. The patterns of the great families (GPT-2, Llama 3, Qwen
 // 2) are state machines by hand, ten times as fast as a regular expression; any other pattern goes
 // through PCRE2. Called by the tokenizer. Immutable; any thread.
@@ -78,7 +78,19 @@ struct MetaspaceStep {
   Prepend prepend = Prepend::kAlways;
   bool split = true;
 };
-using PretokenizerStep = std::variant<SplitStep, ByteLevelStep, DigitsStep, MetaspaceStep>;
+// Cuts at single characters of a kind, as Split does at matches.
+struct CharSplitStep {
+  enum class Kind { kSpace, kPunctuation, kDelimiter };
+  Kind kind = Kind::kSpace;
+  SplitBehavior behavior = SplitBehavior::kRemoved;
+  char32_t delimiter = 0;  // of kDelimiter
+};
+struct WordsStep {};  // runs of word characters, and runs of what is neither word nor space
+struct FixedLengthStep {
+  size_t chars = 5;
+};
+using PretokenizerStep = std::variant<SplitStep, ByteLevelStep, DigitsStep, MetaspaceStep,
+                                      CharSplitStep, WordsStep, FixedLengthStep>;
 
 class Pretokenizer {
  public:

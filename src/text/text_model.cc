@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/status_macros.h"
+#include "text/template_file.h"
 
 namespace octavo::text {
 namespace {
@@ -24,23 +25,6 @@ const std::string* token_content(const Value& value) {
   if (value.is_string()) return &value.as_string();
   const Value* content = value.find("content");
   return content != nullptr && content->is_string() ? &content->as_string() : nullptr;
-}
-
-// The template of tokenizer_config.json: a string, or a list of {name, template} of which "default"
-// is meant.
-std::string configured_template(const Value& config) {
-  const Value* entry = config.find("chat_template");
-  if (entry == nullptr) return "";
-  if (entry->is_string()) return entry->as_string();
-  if (!entry->is_list()) return "";
-  for (const Value& named : entry->as_list()) {
-    const Value* name = named.find("name");
-    const Value* text = named.find("template");
-    if (name && text && text->is_string() && name->is_string() && name->as_string() == "default") {
-      return text->as_string();
-    }
-  }
-  return "";
 }
 
 // Stands in where a model directory holds no tokenizer.

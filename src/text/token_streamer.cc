@@ -70,6 +70,11 @@ std::string TokenStreamer::append(TokenId id) {
   if (skip_special_ && tokenizer_->is_special(id)) return {};
   const std::string_view bytes = tokenizer_->token_bytes(id);
   const TextStart& start = tokenizer_->text_start();
+  if (first_token_ && start.first_token_alone) {
+    first_token_ = false;
+    pending_.append(tokenizer_->decode({&id, 1}, false));
+    return take_certain();
+  }
   if (first_token_ || stripped_ < start.strip_count) {
     pending_.append(at_front(bytes));
   } else {

@@ -1,6 +1,6 @@
 // The tokenizer at work. Encoding: added tokens are cut out first; what lies between is normalised,
-// cut at the added tokens that ask for normalised text, cut into words, and merged. Decoding: see
-// decoder.h.
+// cut at the added tokens that ask for normalised text, cut into words, and the model makes ids of
+// each. Decoding: see decoder.h.
 #include "text/tokenizer.h"
 
 #include "base/status_macros.h"
@@ -14,9 +14,9 @@ constexpr size_t kMaxTextBytes = size_t{1} << 30;
 constexpr size_t kMaxArenaBytes = size_t{256} << 20;
 constexpr std::string_view kMetaspace = "\xE2\x96\x81";
 
-class BpeTokenizer final : public Tokenizer {
+class WordTokenizer final : public Tokenizer {
  public:
-  explicit BpeTokenizer(TokenizerParts parts) : p_(std::move(parts)) {}
+  explicit WordTokenizer(TokenizerParts parts) : p_(std::move(parts)) {}
 
   StatusOr<std::vector<TokenId>> encode(std::string_view text,
                                         EncodeOptions options) const override;
@@ -34,20 +34,21 @@ class BpeTokenizer final : public Tokenizer {
   struct Call {
     bool parse_special;
     std::vector<TokenId> out;
-    Bpe::Scratch bpe;
+    WordModel::Scratch scratch;
     Pretokenizer::Pieces pieces;
     std::string normalized;
     std::vector<AddedTokens::Segment> segments;
   };
   Status encode_stretch(std::string_view text, bool at_start, Call& call) const;
   Status encode_normalized(std::string_view text, bool at_start, Call& call) const;
-  void encode_word(std::string_view word, Call& call) const;
+  Status encode_word(std::string_view word, Call& call) const;
+  Status encode_piece(std::string_view piece, Call& call) const;
 
   TokenizerParts p_;
 };
 
-StatusOr<std::vector<TokenId>> BpeTokenizer::encode(std::string_view text,
-                                                    EncodeOptions options) const {
+StatusOr<std::vector<TokenId>> WordTokenizer::encode(std::string_view text,
+                                                     EncodeOptions options) const {
   if (text.size() > kMaxTextBytes)
     return Status(StatusCode::kTooLarge, "text is longer than 1 GiB");
   if (!valid_utf8(text)) return invalid_argument("text is not valid UTF-8");
@@ -69,7 +70,7 @@ StatusOr<std::vector<TokenId>> BpeTokenizer::encode(std::string_view text,
   return std::move(call.out);
 }
 
-Status BpeTokenizer::encode_stretch(std::string_view text, bool at_start, Call& call) const {
+Status WordTokenizer::encode_stretch(std::string_view text, bool at_start, Call& call) const {
   ASSIGN_OR_RETURN(const std::string_view normalized, p_.normalizer.apply(text, call.normalized));
   if (p_.added_normalized.empty()) return encode_normalized(normalized, at_start, call);
   p_.added_normalized.split(normalized, call.parse_special, call.segments);
@@ -84,34 +85,39 @@ Status BpeTokenizer::encode_stretch(std::string_view text, bool at_start, Call& 
   return ok_status();
 }
 
-Status BpeTokenizer::encode_normalized(std::string_view text, bool at_start, Call& call) const {
+Status WordTokenizer::encode_normalized(std::string_view text, bool at_start, Call& call) const {
   if (const auto& scanner = p_.pretokenizer.sole_pattern()) {
     for (size_t pos = 0; pos < text.size();) {
       const size_t end = scanner->next(text, pos);
-      p_.model->encode(text.substr(pos, end - pos), call.bpe, call.out);
+      RETURN_IF_ERROR(encode_piece(text.substr(pos, end - pos), call));
       pos = end;
     }
     return ok_status();
   }
   RETURN_IF_ERROR(p_.pretokenizer.split(text, at_start, call.pieces));
-  for (const auto& piece : call.pieces.list) encode_word(piece.text, call);
+  for (const auto& piece : call.pieces.list) RETURN_IF_ERROR(encode_word(piece.text, call));
   return ok_status();
 }
 
-void BpeTokenizer::encode_word(std::string_view word, Call& call) const {
+Status WordTokenizer::encode_piece(std::string_view piece, Call& call) const {
+  if (p_.model->encode(piece, call.scratch, call.out)) return ok_status();
+  return invalid_argument("text needs the unknown token, which the tokenizer lacks");
+}
+
+Status WordTokenizer::encode_word(std::string_view word, Call& call) const {
   size_t begin = 0;
   while (p_.cut_at_metaspace) {
     size_t at = begin;  // over the marks in front, then to the next one
     while (word.substr(at).starts_with(kMetaspace)) at += kMetaspace.size();
     at = word.find(kMetaspace, at);
     if (at == std::string_view::npos) break;
-    p_.model->encode(word.substr(begin, at - begin), call.bpe, call.out);
+    RETURN_IF_ERROR(encode_piece(word.substr(begin, at - begin), call));
     begin = at;
   }
-  p_.model->encode(word.substr(begin), call.bpe, call.out);
+  return encode_piece(word.substr(begin), call);
 }
 
-std::string BpeTokenizer::decode(std::span<const TokenId> ids, bool skip_special_tokens) const {
+std::string WordTokenizer::decode(std::span<const TokenId> ids, bool skip_special_tokens) const {
   const auto skipped = [&](TokenId id) {
     return !p_.table.known(id) || (skip_special_tokens && p_.table.special(id));
   };
@@ -130,7 +136,7 @@ std::string BpeTokenizer::decode(std::span<const TokenId> ids, bool skip_special
   return p_.decoder.decode(std::move(tokens));
 }
 
-TokenId BpeTokenizer::token_id(std::string_view token_string) const {
+TokenId WordTokenizer::token_id(std::string_view token_string) const {
   if (!valid_utf8(token_string)) return -1;
   if (const auto it = p_.outside_model.find(std::string(token_string));
       it != p_.outside_model.end()) {
@@ -171,7 +177,7 @@ Status TokenTable::set_bytes(const Decoder& decoder) {
 }
 
 std::unique_ptr<Tokenizer> make_tokenizer(TokenizerParts parts) {
-  return std::make_unique<BpeTokenizer>(std::move(parts));
+  return std::make_unique<WordTokenizer>(std::move(parts));
 }
 
 }  // namespace octavo::text

@@ -20,6 +20,7 @@ struct TextStart {
   std::string strip;  // dropped from the front of the text, up to strip_count times
   int strip_count = 0;
   bool drop_spaces_of_first_token = false;
+  bool first_token_alone = false;  // the first token reads as it does decoded alone
 };
 
 class Tokenizer {
@@ -40,8 +41,8 @@ class Tokenizer {
   virtual const TextStart& text_start() const = 0;
 };
 
-// Reads `path`: a tokenizer.json, or a directory that holds one. Errors name what the file asks for
-// and we lack.
+// Reads `path`: a tokenizer.json, a tiktoken file (tokenizer_tiktoken.h), or a directory that holds
+// one. Errors name what the file asks for and we lack.
 StatusOr<std::unique_ptr<Tokenizer>> load_tokenizer(const std::filesystem::path& path);
 // The same from the JSON text, for tests and fuzzers.
 StatusOr<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json);

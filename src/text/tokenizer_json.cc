@@ -7,8 +7,12 @@
 #include <limits>
 
 #include "base/status_macros.h"
+#include "text/bpe.h"
 #include "text/tokenizer_parts.h"
 #include "text/tokenizer_steps_json.h"
+#include "text/tokenizer_tiktoken.h"
+#include "text/unigram.h"
+#include "text/wordpiece.h"
 
 namespace octavo::text {
 namespace {
@@ -35,12 +39,19 @@ StatusOr<TokenId> read_id(const bj::value* value, std::string_view token, int64_
   return static_cast<TokenId>(id);
 }
 
+enum class Model { kBpe, kUnigram, kWordPiece, kWordLevel };
+
 class Loader {
  public:
   StatusOr<std::unique_ptr<Tokenizer>> load(const bj::object& root);
 
  private:
-  Status check_model(const bj::object& model);
+  StatusOr<Model> read_model_type(const bj::object& model) const;
+  Status read_pieces(const bj::array& pieces, TokenIndex& index);
+  Status make_model(Model type, const bj::object& model, TokenIndex index);
+  Status make_unigram(const bj::object& model, TokenIndex index);
+  Status make_wordpiece(Model type, const bj::object& model, TokenIndex index);
+  Status read_bert_ends(const bj::object& post);
   Status read_vocabulary(const bj::object& vocabulary, TokenIndex& index);
   Status read_added_tokens(const bj::object& root);
   Status read_added_token(const bj::object& token);
@@ -54,17 +65,92 @@ class Loader {
   TokenizerParts parts_;
   const TokenIndex* index_ = nullptr;  // while the model is not yet built
   int64_t id_limit_ = 0;
+  std::vector<Unigram::Piece> unigram_pieces_;  // strings lie in the JSON
+  size_t longest_key_ = 0;                      // bytes
 };
 
-Status Loader::check_model(const bj::object& model) {
+// Files of old tokenizers name no type; then the model's other members tell.
+StatusOr<Model> Loader::read_model_type(const bj::object& model) const {
   const std::string_view type = json_string(model, "type");
-  const bool bpe = type == "BPE" || (type.empty() && model.contains("merges"));
-  if (!bpe) return unimplemented("tokenizer model " + shown(type) + " (only BPE)");
+  const bj::value* vocabulary = json_member(model, "vocab");
+  Model found;
+  if (type == "BPE" || (type.empty() && model.contains("merges"))) {
+    found = Model::kBpe;
+  } else if (type == "Unigram" ||
+             (type.empty() && vocabulary != nullptr && vocabulary->is_array())) {
+    found = Model::kUnigram;
+  } else if (type == "WordPiece" || (type.empty() && model.contains("max_input_chars_per_word"))) {
+    found = Model::kWordPiece;
+  } else if (type == "WordLevel") {
+    found = Model::kWordLevel;
+  } else {
+    return unimplemented("tokenizer model " + shown(type));
+  }
+  if (found != Model::kBpe && byte_level())
+    return unimplemented("pre_tokenizer 'ByteLevel' with the model " + shown(type));
   if (const bj::value* dropout = json_member(model, "dropout");
       dropout != nullptr && !(dropout->is_number() && dropout->to_number<double>() == 0)) {
     return unimplemented("BPE with dropout");
   }
+  return found;
+}
+
+// Unigram's vocabulary: a list of [piece, score], in the order of the ids.
+Status Loader::read_pieces(const bj::array& pieces, TokenIndex& index) {
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const bj::value& entry = pieces[i];
+    if (!entry.is_array() || entry.get_array().size() != 2 || !entry.get_array()[0].is_string() ||
+        !entry.get_array()[1].is_number()) {
+      return data_loss("piece " + std::to_string(i) + " of model.vocab is no [string, score]");
+    }
+    const std::string_view piece = entry.get_array()[0].get_string();
+    const auto id = static_cast<TokenId>(i);
+    if (static_cast<int64_t>(i) >= kMaxId) return data_loss("model.vocab has too many pieces");
+    parts_.table.add(id, piece);
+    if (!index.insert(piece, id)) return data_loss("two ids for the piece " + shown(piece));
+    unigram_pieces_.push_back({piece, entry.get_array()[1].to_number<double>()});
+  }
   return ok_status();
+}
+
+Status Loader::make_unigram(const bj::object& model, TokenIndex index) {
+  Unigram::Config config;
+  config.byte_fallback = json_bool(model, "byte_fallback", false);
+  if (const bj::value* unk = json_member(model, "unk_id"); unk != nullptr) {
+    ASSIGN_OR_RETURN(config.unk_id, read_id(unk, "unk_id", kMaxId));
+  }
+  ASSIGN_OR_RETURN(parts_.model, Unigram::build(config, std::move(index), unigram_pieces_));
+  return ok_status();
+}
+
+Status Loader::make_wordpiece(Model type, const bj::object& model, TokenIndex index) {
+  const std::string_view unk = json_string(model, "unk_token");
+  const TokenId unk_id = index.find(unk.empty() ? "[UNK]" : unk);
+  if (type == Model::kWordLevel) {
+    parts_.model = std::make_unique<const WordLevel>(unk_id, std::move(index));
+    return ok_status();
+  }
+  WordPiece::Config config;
+  config.unk_id = unk_id;
+  if (const bj::value* prefix = json_member(model, "continuing_subword_prefix");
+      prefix != nullptr && prefix->is_string()) {
+    config.continuing_prefix = prefix->get_string();
+  }
+  if (const bj::value* max = json_member(model, "max_input_chars_per_word"); max != nullptr) {
+    if (!max->is_int64() || max->get_int64() < 0)
+      return data_loss("model.max_input_chars_per_word is no count");
+    config.max_chars = static_cast<size_t>(max->get_int64());
+  }
+  config.longest_key = longest_key_;
+  parts_.model = std::make_unique<const WordPiece>(std::move(config), std::move(index));
+  return ok_status();
+}
+
+Status Loader::make_model(Model type, const bj::object& model, TokenIndex index) {
+  if (type != Model::kBpe) parts_.cut_at_metaspace = false;
+  if (type == Model::kBpe) return read_merges(model, std::move(index));
+  if (type == Model::kUnigram) return make_unigram(model, std::move(index));
+  return make_wordpiece(type, model, std::move(index));
 }
 
 Status Loader::read_vocabulary(const bj::object& vocabulary, TokenIndex& index) {
@@ -82,6 +168,7 @@ Status Loader::read_vocabulary(const bj::object& vocabulary, TokenIndex& index) 
                        shown(parts_.table.string(id)) + " and " + shown(token));
     }
     parts_.table.add(id, token);
+    longest_key_ = std::max(longest_key_, token.size());
     key.clear();
     if (!byte_level()) {
       index.insert(token, id);
@@ -296,6 +383,26 @@ Status Loader::read_template(const bj::object& post) {
   return ok_status();
 }
 
+// "cls" before the text and "sep" behind it, each [token, id].
+Status Loader::read_bert_ends(const bj::object& post) {
+  for (const std::string_view name : {"cls", "sep"}) {
+    const bj::value* pair = json_member(post, name);
+    if (pair == nullptr || !pair->is_array() || pair->get_array().size() != 2)
+      return data_loss("post-processor: '" + std::string(name) + "' is no [token, id]");
+    ASSIGN_OR_RETURN(const TokenId id, read_id(&pair->get_array()[1], name, parts_.table.size()));
+    if (!parts_.table.known(id)) {
+      return data_loss("post-processor: id " + std::to_string(id) + " of '" + std::string(name) +
+                       "' is not a token");
+    }
+    if (name == "cls") {
+      parts_.prefix.insert(parts_.prefix.begin(), id);
+    } else {
+      parts_.suffix.push_back(id);
+    }
+  }
+  return ok_status();
+}
+
 Status Loader::read_post_processor(const bj::value* value) {
   if (value == nullptr) return ok_status();
   if (!value->is_object()) return data_loss("post_processor is no object");
@@ -303,6 +410,7 @@ Status Loader::read_post_processor(const bj::value* value) {
   const std::string_view type = json_string(post, "type");
   if (type == "ByteLevel") return ok_status();  // it moves offsets, not ids
   if (type == "TemplateProcessing") return read_template(post);
+  if (type == "BertProcessing" || type == "RobertaProcessing") return read_bert_ends(post);
   if (type != "Sequence") return unimplemented("post-processor " + shown(type));
   const bj::value* list = json_member(post, "processors");
   if (list == nullptr || !list->is_array())
@@ -315,28 +423,30 @@ Status Loader::read_post_processor(const bj::value* value) {
 StatusOr<std::unique_ptr<Tokenizer>> Loader::load(const bj::object& root) {
   const bj::value* model = json_member(root, "model");
   if (model == nullptr || !model->is_object()) return data_loss("tokenizer.json has no model");
-  RETURN_IF_ERROR(check_model(model->get_object()));
-  const bj::value* vocabulary = json_member(model->get_object(), "vocab");
-  if (vocabulary == nullptr || !vocabulary->is_object())
-    return data_loss("model.vocab is no object");
-
   ASSIGN_OR_RETURN(parts_.normalizer, read_normalizer(json_member(root, "normalizer")));
   ASSIGN_OR_RETURN(parts_.pretokenizer, read_pretokenizer(json_member(root, "pre_tokenizer")));
   ASSIGN_OR_RETURN(parts_.decoder, read_decoder(json_member(root, "decoder")));
 
+  ASSIGN_OR_RETURN(const Model type, read_model_type(model->get_object()));
+  const bj::value* vocabulary = json_member(model->get_object(), "vocab");
+  const bool list = type == Model::kUnigram;
+  if (vocabulary == nullptr || !(list ? vocabulary->is_array() : vocabulary->is_object()))
+    return data_loss(list ? "model.vocab is no list" : "model.vocab is no object");
+
   // Tables are as long as the largest id: a few entries may not claim a great one.
   const bj::value* added = json_member(root, "added_tokens");
-  const size_t entries = vocabulary->get_object().size() +
+  const size_t entries = (list ? vocabulary->get_array().size() : vocabulary->get_object().size()) +
                          (added != nullptr && added->is_array() ? added->get_array().size() : 0);
   id_limit_ = std::min(kMaxId, static_cast<int64_t>(65536 + 8 * entries));
 
   TokenIndex index;
-  RETURN_IF_ERROR(read_vocabulary(vocabulary->get_object(), index));
+  RETURN_IF_ERROR(list ? read_pieces(vocabulary->get_array(), index)
+                       : read_vocabulary(vocabulary->get_object(), index));
   index_ = &index;
   RETURN_IF_ERROR(read_added_tokens(root));
   index_ = nullptr;
   if (parts_.table.size() == 0) return data_loss("the tokenizer has no tokens");
-  RETURN_IF_ERROR(read_merges(model->get_object(), std::move(index)));
+  RETURN_IF_ERROR(make_model(type, model->get_object(), std::move(index)));
   RETURN_IF_ERROR(read_post_processor(json_member(root, "post_processor")));
   RETURN_IF_ERROR(parts_.table.set_bytes(parts_.decoder));
   return make_tokenizer(std::move(parts_));
@@ -364,6 +474,7 @@ StatusOr<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json)
 }
 
 StatusOr<std::unique_ptr<Tokenizer>> load_tokenizer(const std::filesystem::path& path) {
+  if (const auto tiktoken = find_tiktoken_file(path)) return load_tiktoken(*tiktoken);
   std::error_code error;
   const bool directory = std::filesystem::is_directory(path, error);
   const std::filesystem::path file = directory ? path / "tokenizer.json" : path;

@@ -15,6 +15,7 @@
 #include "text/normalizer.h"
 #include "text/pretokenizer.h"
 #include "text/tokenizer.h"
+#include "text/word_model.h"
 
 namespace octavo::text {
 
@@ -58,7 +59,7 @@ class TokenTable {
 struct TokenizerParts {
   Normalizer normalizer;
   Pretokenizer pretokenizer;
-  std::unique_ptr<const Bpe> model;
+  std::unique_ptr<const WordModel> model;
   Decoder decoder;
   AddedTokens added;                    // looked for in the text as it comes
   AddedTokens added_normalized;         // … and in the normalised text

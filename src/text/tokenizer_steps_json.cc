@@ -2,6 +2,8 @@
 // the nesting.
 #include "text/tokenizer_steps_json.h"
 
+#include <type_traits>
+
 #include "base/status_macros.h"
 
 namespace octavo::text {
@@ -106,25 +108,40 @@ StatusOr<NormalizerStep> read_normalizer_step(std::string_view type, const bj::o
     ASSIGN_OR_RETURN(ReplaceStep replace, read_replace(step));
     return NormalizerStep(std::move(replace));
   }
+  if (type == "StripAccents") return NormalizerStep(StripAccentsStep{});
+  if (type == "Nmt") return NormalizerStep(NmtStep{});
+  if (type == "ByteLevel") return NormalizerStep(ByteLevelAlphabetStep{});
+  if (type == "BertNormalizer") {
+    BertStep bert;
+    bert.clean_text = json_bool(step, "clean_text", true);
+    bert.handle_chinese_chars = json_bool(step, "handle_chinese_chars", true);
+    bert.lowercase = json_bool(step, "lowercase", true);
+    bert.strip_accents = json_bool(step, "strip_accents", bert.lowercase);
+    return NormalizerStep(bert);
+  }
+  if (type == "Precompiled") {
+    const bj::value* json = json_member(step, "precompiled_charsmap");
+    if (json == nullptr || !json->is_string())
+      return data_loss("Precompiled: 'precompiled_charsmap' is no string");
+    ASSIGN_OR_RETURN(const std::string blob, decode_base64(json->get_string()));
+    ASSIGN_OR_RETURN(Charsmap map, Charsmap::parse(blob));
+    return NormalizerStep(PrecompiledStep{std::make_shared<const Charsmap>(std::move(map))});
+  }
   return unknown_step("normalizer", type);
+}
+
+StatusOr<SplitBehavior> read_behavior(std::string_view of, std::string_view name) {
+  if (name == "Removed") return SplitBehavior::kRemoved;
+  if (name == "Isolated") return SplitBehavior::kIsolated;
+  if (name == "MergedWithPrevious") return SplitBehavior::kMergedWithPrevious;
+  if (name == "MergedWithNext") return SplitBehavior::kMergedWithNext;
+  if (name == "Contiguous") return SplitBehavior::kContiguous;
+  return unknown_step(std::string(of) + " behavior", name);
 }
 
 StatusOr<SplitStep> read_split(const bj::object& json) {
   SplitStep step;
-  const std::string_view behavior = json_string(json, "behavior");
-  if (behavior == "Removed") {
-    step.behavior = SplitBehavior::kRemoved;
-  } else if (behavior == "Isolated") {
-    step.behavior = SplitBehavior::kIsolated;
-  } else if (behavior == "MergedWithPrevious") {
-    step.behavior = SplitBehavior::kMergedWithPrevious;
-  } else if (behavior == "MergedWithNext") {
-    step.behavior = SplitBehavior::kMergedWithNext;
-  } else if (behavior == "Contiguous") {
-    step.behavior = SplitBehavior::kContiguous;
-  } else {
-    return unknown_step("Split behavior", behavior);
-  }
+  ASSIGN_OR_RETURN(step.behavior, read_behavior("Split", json_string(json, "behavior")));
   step.invert = json_bool(json, "invert", false);
   // The known patterns match everything, so that these two come to the same.
   const bool matches_are_pieces = (step.behavior == SplitBehavior::kIsolated && !step.invert) ||
@@ -155,6 +172,31 @@ StatusOr<PretokenizerStep> read_pretokenizer_step(std::string_view type, const b
     ASSIGN_OR_RETURN(step.prepend, read_prepend(json));
     step.split = json_bool(json, "split", true);
     return PretokenizerStep(std::move(step));
+  }
+  if (type == "Whitespace") return PretokenizerStep(WordsStep{});
+  using Kind = CharSplitStep::Kind;
+  if (type == "WhitespaceSplit")
+    return PretokenizerStep(CharSplitStep{Kind::kSpace, SplitBehavior::kRemoved});
+  if (type == "Punctuation") {
+    const std::string_view name = json_string(json, "behavior");
+    ASSIGN_OR_RETURN(const SplitBehavior behavior,
+                     read_behavior("Punctuation", name.empty() ? "Isolated" : name));
+    return PretokenizerStep(CharSplitStep{Kind::kPunctuation, behavior});
+  }
+  if (type == "CharDelimiterSplit") {
+    const std::string_view text = json_string(json, "delimiter");
+    int length = 0;
+    const char32_t delimiter = text.empty() ? 0 : decode_valid(text.data(), length);
+    if (text.empty() || static_cast<size_t>(length) != text.size())
+      return data_loss("CharDelimiterSplit: 'delimiter' is not one character");
+    return PretokenizerStep(CharSplitStep{Kind::kDelimiter, SplitBehavior::kRemoved, delimiter});
+  }
+  if (type == "FixedLength") {
+    const bj::value* length = json_member(json, "length");
+    if (length != nullptr && (!length->is_int64() || length->get_int64() < 1))
+      return data_loss("FixedLength: 'length' is no positive count");
+    return PretokenizerStep(
+        FixedLengthStep{length != nullptr ? static_cast<size_t>(length->get_int64()) : 5});
   }
   return unknown_step("pre-tokenizer", type);
 }
@@ -190,6 +232,12 @@ StatusOr<DecoderStep> read_decoder_step(std::string_view type, const bj::object&
     return DecoderStep(
         MetaspaceDecode{std::move(replacement), prepend != MetaspaceStep::Prepend::kNever});
   }
+  if (type == "WordPiece") {
+    WordPieceDecode step;
+    ASSIGN_OR_RETURN(step.prefix, read_content(json, "prefix"));
+    step.cleanup = json_bool(json, "cleanup", true);
+    return DecoderStep(std::move(step));
+  }
   return unknown_step("decoder", type);
 }
 
@@ -202,6 +250,14 @@ Status read_steps(std::string_view kind, std::string_view list_name, const bj::v
   const std::string_view type = json_string(object, "type");
   if (type != "Sequence") {
     if (steps.size() == kMaxSteps) return data_loss(std::string(kind) + " has more than 64 steps");
+    if constexpr (std::is_same_v<Step, PretokenizerStep>) {
+      if (type == "BertPreTokenizer") {  // two steps in one
+        using Kind = CharSplitStep::Kind;
+        steps.push_back(CharSplitStep{Kind::kSpace, SplitBehavior::kRemoved});
+        steps.push_back(CharSplitStep{Kind::kPunctuation, SplitBehavior::kIsolated});
+        return ok_status();
+      }
+    }
     StatusOr<Step> step = read_step(type, object);
     if (!step.ok()) return step.status().with_context(kind);
     steps.push_back(std::move(step).value());
@@ -243,7 +299,9 @@ StatusOr<Pretokenizer> read_pretokenizer(const bj::value* json) {
 }
 
 StatusOr<Decoder> read_decoder(const bj::value* json) {
-  if (json == nullptr) return unimplemented("a tokenizer without a decoder");
+  if (json == nullptr) {  // then tokens stand with spaces between them
+    return Decoder::make({WordPieceDecode{.prefix = {}, .cleanup = false}});
+  }
   std::vector<DecoderStep> steps;
   RETURN_IF_ERROR(read_steps("decoder", "decoders", *json, read_decoder_step, steps));
   return Decoder::make(std::move(steps));

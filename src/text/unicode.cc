@@ -102,6 +102,30 @@ bool inert(char32_t c, NormalForm form) {
   return c < 0x80 || (form == NormalForm::kNfc && NfcTable::get().inert(c));
 }
 
+// Characters that got their decomposition in Unicode 12.1 or later, after the tables of Hugging
+// Face's tokenizers, which leave them as they are; so do we.
+bool decomposed_since(char32_t c) {
+  static constexpr std::array<std::pair<char32_t, char32_t>, 17> kRanges = {{{0x558, 0x558},
+                                                                             {0x58B, 0x58C},
+                                                                             {0x209D, 0x209F},
+                                                                             {0x32FF, 0x32FF},
+                                                                             {0xA7F1, 0xA7F4},
+                                                                             {0xAB69, 0xAB69},
+                                                                             {0x10781, 0x10785},
+                                                                             {0x10787, 0x107B0},
+                                                                             {0x107B2, 0x107BF},
+                                                                             {0x11938, 0x11938},
+                                                                             {0x1B123, 0x1B126},
+                                                                             {0x1CCD6, 0x1CCF9},
+                                                                             {0x1D6A6, 0x1D6A6},
+                                                                             {0x1DF95, 0x1DFFF},
+                                                                             {0x1E030, 0x1E06D},
+                                                                             {0x1F16C, 0x1F16C},
+                                                                             {0x1FBF0, 0x1FBF9}}};
+  return std::any_of(kRanges.begin(), kRanges.end(),
+                     [c](const auto& range) { return c >= range.first && c <= range.second; });
+}
+
 // Appends the normal form of `text`. utf8proc's own driver orders marks by exchanging neighbours,
 // which takes quadratic time on a long run of them; here each run is sorted.
 void append_normalized(std::string_view text, NormalForm form, std::string& out) {
@@ -118,7 +142,7 @@ void append_normalized(std::string_view text, NormalForm form, std::string& out)
     int boundary = 0;
     const auto n = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), parts.data(),
                                            parts.size(), options, &boundary);
-    if (n >= 0 && static_cast<size_t>(n) <= parts.size()) {
+    if (n >= 0 && static_cast<size_t>(n) <= parts.size() && !decomposed_since(c)) {
       chars.insert(chars.end(), parts.begin(), parts.begin() + n);
     } else {
       chars.push_back(static_cast<utf8proc_int32_t>(c));
@@ -225,6 +249,18 @@ std::string to_lower(std::string_view text) {
     }
   }
   return out;
+}
+
+size_t ClusterBreaks::next(std::string_view text, size_t pos) const {
+  int length = 0;
+  auto last = static_cast<utf8proc_int32_t>(decode_valid(text.data() + pos, length));
+  utf8proc_int32_t state = 0;
+  for (pos += length; pos < text.size(); pos += length) {
+    const auto c = static_cast<utf8proc_int32_t>(decode_valid(text.data() + pos, length));
+    if (utf8proc_grapheme_break_stateful(last, c, &state)) break;
+    last = c;
+  }
+  return pos;
 }
 
 std::string bytes_to_alphabet(std::string_view bytes) {

@@ -65,6 +65,13 @@ std::string normalize(std::string_view text, NormalForm form);
 // Each character's own lower case, without regard to its neighbours. REQUIRES: valid UTF-8.
 std::string to_lower(std::string_view text);
 
+// Cuts text into extended grapheme clusters (UAX 29).
+class ClusterBreaks {
+ public:
+  // End of the cluster that begins at `pos`. REQUIRES: valid UTF-8, pos < text.size().
+  size_t next(std::string_view text, size_t pos) const;
+};
+
 // GPT-2's alphabet: each byte as one printable character, so that a vocabulary of bytes is readable
 // text
 // ("Ġthe" is " the"). Printable Latin-1 stands for itself, the other 68 bytes for U+0100 and on.

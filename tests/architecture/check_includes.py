@@ -24,7 +24,8 @@ MAY_INCLUDE = {
     "cli": ["serve", "base"],
 }
 # Files that join rooms on purpose.
-EXCEPTIONS = {("engine/make_engine.cc", "backend/cpu"), ("engine/make_engine.cc", "backend/cuda")}
+EXCEPTIONS = {("engine/make_engine.cc", "backend/cpu"), ("engine/make_engine.cc", "backend/cuda"),
+              ("cli/commands/tokenize.cc", "text"), ("cli/commands/render.cc", "text")}
 # Heavy or foreign headers and the rooms (or files) that may see them.
 FOREIGN = {
     r"boost/(asio|beast)": ["serve/"],

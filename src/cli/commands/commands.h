@@ -15,6 +15,8 @@ int bench_latency_command(const Words& args);
 int bench_throughput_command(const Words& args);
 int bench_serve_command(const Words& args);
 int env_command(const Words& args);
+int tokenize_command(const Words& args);
+int render_command(const Words& args);
 // Not for users: the child of --engine-process, started by the program itself.
 int engine_child_command(const Words& args);
 

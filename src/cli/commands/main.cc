@@ -18,6 +18,9 @@ struct Command {
 constexpr Command kCommands[] = {
     {"serve", "serve a model over OpenAI's API", serve_command},
     {"bench", "measure: latency, throughput, serve", bench_command},
+    {"tokenize", "encode and decode texts with a model's tokenizer, JSON line by JSON line",
+     tokenize_command},
+    {"render", "render conversations with a chat template, JSON line by JSON line", render_command},
     {"env", "say what this machine has: CPU features, GPUs, memory", env_command},
 };
 
@@ -30,7 +33,7 @@ void print_help(std::FILE* to) {
       "models.\n\nCommands:\n",
       to);
   for (const Command& command : kCommands)
-    std::fprintf(to, "  %-8s %s\n", command.name, command.summary);
+    std::fprintf(to, "  %-9s %s\n", command.name, command.summary);
   std::fputs(
       "\nOptions:\n  --help     this text; `octavo COMMAND --help` for a command's flags\n"
       "  --version  the version\n\n"

@@ -1,0 +1,64 @@
+#include "text/template_file.h"
+
+#include <fstream>
+#include <sstream>
+#include <system_error>
+
+#include "base/status_macros.h"
+
+namespace octavo::text {
+namespace {
+
+namespace fs = std::filesystem;
+
+StatusOr<std::string> read_file(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream text;
+  if (in) text << in.rdbuf();
+  if (!in) return not_found("cannot read " + path.string());
+  return text.str();
+}
+
+StatusOr<std::string> template_in_json(const fs::path& path) {
+  ASSIGN_OR_RETURN(const std::string json, read_file(path));
+  const StatusOr<Value> config = parse_json(json);
+  if (!config.ok()) return config.status().with_context(path.string());
+  std::string source = configured_template(*config);
+  if (source.empty()) {
+    const Value* entry = config->find("chat_template");
+    const bool unnamed = entry != nullptr && entry->is_list();
+    return not_found(path.string() + (unnamed ? ": none of its chat templates is named `default`"
+                                              : " holds no chat template"));
+  }
+  return source;
+}
+
+}  // namespace
+
+std::string configured_template(const Value& tokenizer_config) {
+  const Value* entry = tokenizer_config.find("chat_template");
+  if (entry == nullptr) return "";
+  if (entry->is_string()) return entry->as_string();
+  if (!entry->is_list()) return "";
+  for (const Value& named : entry->as_list()) {
+    const Value* name = named.find("name");
+    const Value* text = named.find("template");
+    if (name && text && text->is_string() && name->is_string() && name->as_string() == "default") {
+      return text->as_string();
+    }
+  }
+  return "";
+}
+
+StatusOr<std::string> read_chat_template(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::is_directory(path, ignored))
+    return path.extension() == ".json" ? template_in_json(path) : read_file(path);
+  if (fs::exists(path / "chat_template.jinja", ignored))
+    return read_file(path / "chat_template.jinja");
+  if (fs::exists(path / "tokenizer_config.json", ignored))
+    return template_in_json(path / "tokenizer_config.json");
+  return not_found(path.string() + " holds neither chat_template.jinja nor tokenizer_config.json");
+}
+
+}  // namespace octavo::text

@@ -1,0 +1,152 @@
+// Tokenizers of every kind but BPE (WordPiece, Unigram, WordLevel, and the steps around them)
+// against goldens of Hugging Face's tokenizers. The files in tests/data/tokenizers are originals,
+// made by make.py there; OCTAVO_KIND_GOLDENS names a folder with longer lists of the same goldens.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "base/json_writer.h"
+#include "octavo/value.h"
+#include "text/charsmap.h"
+#include "text/tokenizer.h"
+
+namespace octavo::text {
+namespace {
+
+namespace fs = std::filesystem;
+using Ids = std::vector<TokenId>;
+
+fs::path data_dir() {
+  return fs::path(OCTAVO_SOURCE_DIR) / "tests" / "data" / "tokenizers";
+}
+
+std::vector<Value> goldens_of(const std::string& name) {
+  const char* other = std::getenv("OCTAVO_KIND_GOLDENS");
+  std::ifstream in((other != nullptr ? fs::path(other) : data_dir()) / (name + ".goldens.jsonl"));
+  std::vector<Value> goldens;
+  for (std::string line; std::getline(in, line);) goldens.push_back(parse_json(line).value());
+  return goldens;
+}
+
+Ids ids_of(const Value& list) {
+  Ids ids;
+  for (const Value& v : list.as_list()) ids.push_back(static_cast<TokenId>(v.as_int()));
+  return ids;
+}
+
+class TokenizerKinds : public testing::TestWithParam<std::string> {};
+
+TEST_P(TokenizerKinds, AgreeWithTheGoldens) {
+  const auto tokenizer = load_tokenizer(data_dir() / (GetParam() + ".json"));
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().to_string();
+  const auto goldens = goldens_of(GetParam());
+  EXPECT_GE(goldens.size(), 40u);
+  for (const Value& golden : goldens) {
+    const std::string& text = golden.find("text")->as_string();
+    SCOPED_TRACE(to_json(Value(text)));
+    const Ids ids = ids_of(*golden.find("ids"));
+    EXPECT_EQ((*tokenizer)->encode(text, {}).value(), ids);
+    EXPECT_EQ((*tokenizer)->encode(text, {.add_special_tokens = false}).value(),
+              ids_of(*golden.find("ids_no_special")));
+    EXPECT_EQ((*tokenizer)->decode(ids, false), golden.find("decoded")->as_string());
+    EXPECT_EQ((*tokenizer)->decode(ids, true), golden.find("decoded_skip_special")->as_string());
+  }
+}
+
+TEST_P(TokenizerKinds, StreamWhatTheyDecode) {
+  const auto tokenizer = load_tokenizer(data_dir() / (GetParam() + ".json"));
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().to_string();
+  for (const Value& golden : goldens_of(GetParam())) {
+    const Ids ids = ids_of(*golden.find("ids"));
+    for (const bool skip : {false, true}) {
+      TokenStreamer streamer(**tokenizer, skip);
+      std::string text;
+      for (const TokenId id : ids) text += streamer.append(id);
+      EXPECT_EQ(text + streamer.flush(), (*tokenizer)->decode(ids, skip));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, TokenizerKinds,
+                         testing::Values("wordpiece_bert", "wordpiece_cased", "wordpiece_delimiter",
+                                         "wordlevel", "unigram_t5", "unigram_never",
+                                         "unigram_bytes"),
+                         [](const auto& param) {
+                           std::string name = param.param;
+                           std::erase(name, '_');
+                           return name;
+                         });
+
+Status load_error(const std::string& json) {
+  const auto tokenizer = parse_tokenizer_json(json);
+  return tokenizer.ok() ? ok_status() : tokenizer.status();
+}
+
+TEST(TokenizerKinds, RefuseWhatTheirFilesGetWrong) {
+  const std::vector<std::pair<std::string, std::string>> files = {
+      {R"({"model":{"type":"Unigram","vocab":[["a"]]}})", "piece 0"},
+      {R"({"model":{"type":"Unigram","vocab":[["a",0]],"unk_id":7}})", "unk_id"},
+      {R"({"model":{"type":"Unigram","vocab":{"a":0}}})", "vocab"},
+      {R"({"model":{"type":"WordPiece","vocab":[]}})", "vocab"},
+      {R"({"model":{"type":"WordPiece","vocab":{"a":0},"max_input_chars_per_word":-1}})",
+       "max_input_chars_per_word"},
+      {R"({"model":{"type":"WordLevel","vocab":{"a":0}},"pre_tokenizer":{"type":"ByteLevel"}})",
+       "ByteLevel"},
+      {R"({"model":{"type":"WordLevel","vocab":{"a":0}},
+           "pre_tokenizer":{"type":"Punctuation","behavior":"Sideways"}})",
+       "Sideways"},
+      {R"({"model":{"type":"WordLevel","vocab":{"a":0}},
+           "post_processor":{"type":"BertProcessing","cls":["a",0],"sep":["b",9]}})",
+       "out of range"},
+      {R"({"model":{"type":"WordLevel","vocab":{"a":0}},
+           "normalizer":{"type":"Precompiled","precompiled_charsmap":"AAAA"}})",
+       "charsmap"},
+  };
+  for (const auto& [json, part] : files) {
+    const Status status = load_error(json);
+    EXPECT_FALSE(status.ok()) << json;
+    EXPECT_NE(status.message().find(part), std::string::npos) << status.to_string();
+  }
+}
+
+TEST(TokenizerKinds, WithoutAnUnknownTokenRefuseUnknownText) {
+  for (const std::string type : {"WordLevel", "WordPiece"}) {
+    const auto tokenizer =
+        parse_tokenizer_json(R"({"model":{"type":")" + type + R"(","vocab":{"a":0}}})");
+    ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().to_string();
+    EXPECT_EQ((*tokenizer)->encode("a", {}).value(), Ids{0});
+    EXPECT_EQ((*tokenizer)->encode("b", {}).status().code(), StatusCode::kInvalidArgument);
+  }
+}
+
+TEST(TokenizerKinds, PunctuationKnowsEveryBehavior) {
+  const std::vector<std::pair<std::string, Ids>> behaviors = {{"Removed", {0, 1}},
+                                                              {"Isolated", {0, 2, 2, 1}},
+                                                              {"MergedWithPrevious", {3, 2, 1}},
+                                                              {"MergedWithNext", {0, 2, 4}},
+                                                              {"Contiguous", {0, 5, 1}}};
+  for (const auto& [behavior, ids] : behaviors) {
+    const auto tokenizer = parse_tokenizer_json(
+        R"({"model":{"type":"WordLevel","vocab":{"a":0,"b":1,"!":2,"a!":3,"!b":4,"!!":5}},
+            "pre_tokenizer":{"type":"Punctuation","behavior":")" +
+        behavior + "\"}}");
+    ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().to_string();
+    EXPECT_EQ((*tokenizer)->encode("a!!b", {}).value(), ids) << behavior;
+  }
+}
+
+TEST(Charsmap, SurvivesTriesThatPointAnywhere) {
+  // One unit whose offset leads beyond the array, and one whose leaf lies beyond the replacements.
+  const std::string beyond("\x04\0\0\0\xFF\xFF\xFF\x7F", 8);
+  const auto map = Charsmap::parse(beyond);
+  ASSERT_TRUE(map.ok());
+  EXPECT_EQ(map->apply("abc").value(), "abc");
+  EXPECT_FALSE(Charsmap::parse(std::string_view("\xFF\xFF\0\0x", 5)).ok());
+  EXPECT_FALSE(Charsmap::parse("").ok());
+}
+
+}  // namespace
+}  // namespace octavo::text
