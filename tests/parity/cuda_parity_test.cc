@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "backend/cuda/cuda_backend.h"
+#include "backend/cuda/testing_device.h"
 #include "goldens.h"
 #include "model_harness.h"
 #include "teacher_forced.h"
@@ -18,12 +19,6 @@ std::unique_ptr<Backend> open_gpu(bool batch_invariant = false) {
       {.max_tokens = 2048, .max_rows = 64, .batch_invariant = batch_invariant});
   return backend.ok() ? std::move(*backend) : nullptr;
 }
-
-#define SKIP_WITHOUT_GPU()                             \
-  if (!cuda::any_gpu() || !cuda::open_device().ok()) { \
-    GTEST_SKIP() << "needs a Hopper GPU";              \
-  }                                                    \
-  static_assert(true)
 
 class GoldenLogitsOnTheGpu : public ::testing::TestWithParam<const char*> {};
 

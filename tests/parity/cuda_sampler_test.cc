@@ -12,16 +12,10 @@
 
 #include "backend/cpu/sampler.h"
 #include "backend/cuda/sampler.h"
+#include "backend/cuda/testing_device.h"
 
 namespace octavo {
 namespace {
-
-bool has_hopper() {
-  int device = 0, major = 0;
-  return cudaGetDevice(&device) == cudaSuccess &&
-         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
-         major == 9;
-}
 
 class Random {
  public:
@@ -150,7 +144,7 @@ Differences compare(uint32_t seed, int size, int rows, int steps) {
 }
 
 TEST(CudaSamplerParity, DrawsWhatTheCpuDraws) {
-  if (!has_hopper()) GTEST_SKIP() << "needs a Hopper GPU";
+  SKIP_WITHOUT_GPU();
   Differences all;
   uint32_t seed = 1;
   for (const int size : {8192, 50257, 128256, 151936}) {
