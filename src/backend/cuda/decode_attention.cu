@@ -523,7 +523,7 @@ void launch_decode(const Launch& on, Call call) {
   const int least = kSharedPerSm / (per_sm + 1) - 1024 + 16;
   const int bytes = L::bytes(call.stages, call.heads);
   launch("decode_attention", on,
-         {dim3(static_cast<unsigned>(num_sms() * per_sm)), dim3(kThreads),
+         {dim3(static_cast<unsigned>(multiprocessors() * per_sm)), dim3(kThreads),
           static_cast<size_t>(bytes < least ? least : bytes)},
          decode_kernel<T, kDim, kHeadTiles>, call);
 }

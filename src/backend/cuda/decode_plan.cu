@@ -7,20 +7,8 @@
 namespace octavo::cuda {
 namespace decode {
 
-int num_sms() {
-  static const int sms = [] {
-    int device = 0, count = 0;
-    cudaGetDevice(&device);
-    const cudaError_t error =
-        cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
-    if (error != cudaSuccess) note_error("decode_attention", error);
-    return count > 0 ? count : 1;
-  }();
-  return sms;
-}
-
 size_t carve_workspace(void* base, const WorkspaceShape& shape, Workspace* workspace) {
-  const int row_ctas = 2 * num_sms(), prefix_ctas = num_sms();
+  const int row_ctas = 2 * multiprocessors(), prefix_ctas = multiprocessors();
   const int group = shape.num_q_heads / shape.num_kv_heads;
   size_t used = 0;
   const auto take = [&]<typename T>(T*& pointer, size_t count) {
@@ -248,8 +236,8 @@ void plan_decode(const Launch& on, const PagedLayer& layer, const PagedRows& row
   if (prefixes_served(layer, num_q_heads, prefixes) && !batch_invariant) call.prefixes = prefixes;
   call.blocks = rows.blocks;
   call.block_size = Divider(layer.block_size);
-  call.row_ctas = num_sms() * ctas_per_sm(rows.num_decode_rows, layer.num_kv_heads);
-  call.prefix_ctas = num_sms();
+  call.row_ctas = multiprocessors() * ctas_per_sm(rows.num_decode_rows, layer.num_kv_heads);
+  call.prefix_ctas = multiprocessors();
   call.cut_rows = !batch_invariant;
   launch("plan_decode", on, {dim3(1), dim3(kThreads)}, plan_kernel, call);
 }

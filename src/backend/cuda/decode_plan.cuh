@@ -21,6 +21,7 @@
 #include <cstdint>
 
 #include "backend/cuda/decode_attention.h"
+#include "backend/cuda/driver.h"
 
 namespace octavo::cuda::decode {
 
@@ -116,12 +117,10 @@ struct Workspace {
   Partials prefix;    // slot item + c: the part of `item` in slice c
 };
 
-int num_sms();  // of the current device, read once
-
 // The decode kernel's CTAs per SM: two hide each other's waits, but halve the slices, which is a
 // loss where there are few items.
 inline int ctas_per_sm(int num_rows, int num_kv_heads) {
-  return num_rows * num_kv_heads > 2 * num_sms() ? 2 : 1;
+  return num_rows * num_kv_heads > 2 * multiprocessors() ? 2 : 1;
 }
 
 struct WorkspaceShape {

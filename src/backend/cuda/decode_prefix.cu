@@ -340,7 +340,8 @@ void launch_prefix(const Launch& on, const CUtensorMap& keys, const CUtensorMap&
   constexpr size_t kShared = Ring<kDim>::kShared;
   static const bool allowed [[maybe_unused]] =
       allow_shared_bytes("decode_attention", prefix_kernel<T, kDim>, kShared);
-  launch("decode_attention", on, {dim3(static_cast<unsigned>(num_sms())), dim3(kThreads), kShared},
+  launch("decode_attention", on,
+         {dim3(static_cast<unsigned>(multiprocessors())), dim3(kThreads), kShared},
          prefix_kernel<T, kDim>, keys, values, call);
 }
 

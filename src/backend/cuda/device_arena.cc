@@ -6,11 +6,12 @@
 #include <algorithm>
 #include <new>
 
+#include "backend/cuda/driver.h"
+
 namespace octavo::cuda {
 namespace {
 
-// The driver's functions for virtual memory, found through the runtime so that the program links no
-// driver library.
+// The driver's functions for virtual memory.
 struct Driver {
   decltype(&cuMemGetAllocationGranularity) granularity = nullptr;
   decltype(&cuMemAddressReserve) reserve = nullptr;
@@ -36,12 +37,8 @@ struct Driver {
  private:
   template <typename F>
   void find(const char* name, F& function) {
-    void* found = nullptr;
-    cudaDriverEntryPointQueryResult result = cudaDriverEntryPointSymbolNotFound;
-    const cudaError_t error =
-        cudaGetDriverEntryPointByVersion(name, &found, 12000, cudaEnableDefault, &result);
-    complete = complete && error == cudaSuccess && result == cudaDriverEntryPointSuccess;
-    function = reinterpret_cast<F>(found);
+    function = driver_function<F>(name);
+    complete = complete && function != nullptr;
   }
 };
 

@@ -33,6 +33,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "backend/cuda/driver.h"
 #include "backend/cuda/numeric.cuh"
 #include "backend/cuda/sm90.cuh"
 #include "backend/cuda/tensor_map.h"
@@ -517,13 +518,7 @@ int divide_up(int a, int b) {
 }
 
 int most_clusters() {
-  static const int count = [] {
-    int device = 0, multiprocessors = 132;
-    cudaGetDevice(&device);
-    cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
-    return multiprocessors / 2;
-  }();
-  return count;
+  return multiprocessors() / 2;
 }
 
 // The pairs and items of a product, as Problem has them.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "backend/cuda/driver.h"
 #include "backend/cuda/prefill_tile.cuh"
 #include "backend/cuda/sm90.cuh"
 #include "base/check.h"
@@ -67,16 +68,6 @@ __global__ __launch_bounds__(kPlanThreads) void plan_tiles(
   __syncthreads();
   for_each_tile(
       [&](const QueryTile& tile, int bucket) { plan->tiles[atomicAdd(&slots[bucket], 1)] = tile; });
-}
-
-int multiprocessors() {
-  static const int count = [] {
-    int device = 0, n = 0;
-    cudaGetDevice(&device);
-    cudaDeviceGetAttribute(&n, cudaDevAttrMultiProcessorCount, device);
-    return n;
-  }();
-  return count;
 }
 
 // The host does not know the rows' lengths. Every row may end in a tile that is not full.

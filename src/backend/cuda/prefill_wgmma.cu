@@ -18,6 +18,7 @@
 // measured 7 % slower.)
 #include <algorithm>
 
+#include "backend/cuda/driver.h"
 #include "backend/cuda/numeric.cuh"
 #include "backend/cuda/prefill_tile.cuh"
 #include "backend/cuda/sm90.cuh"
@@ -539,14 +540,8 @@ __global__ __launch_bounds__(Layout<T, kDim>::kThreads,
 // The map of Q as [num_tokens, num_q_heads, head_dim] in boxes of `pack` heads of `tokens` tokens.
 // tensor_map.h has matrices only.
 CUtensorMap query_map(const Params& p, DType dtype, int tokens) {
-  static const auto encode = [] {
-    void* function = nullptr;
-    cudaDriverEntryPointQueryResult found;
-    const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function,
-                                                               12000, cudaEnableDefault, &found);
-    if (error != cudaSuccess) note_error("cuTensorMapEncodeTiled", error);
-    return reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(function);
-  }();
+  static const auto encode =
+      driver_function<decltype(&cuTensorMapEncodeTiled)>("cuTensorMapEncodeTiled");
   CUtensorMap map = {};
   const cuuint64_t sizes[] = {static_cast<cuuint64_t>(p.head_dim),
                               static_cast<cuuint64_t>(p.num_q_heads),

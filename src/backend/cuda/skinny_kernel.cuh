@@ -35,6 +35,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "backend/cuda/driver.h"
 #include "backend/cuda/launch.h"
 #include "backend/cuda/linear_call.h"
 #include "backend/cuda/numeric.cuh"
@@ -700,20 +701,6 @@ __global__ void __launch_bounds__(C::kThreads, C::kPerSm)
     sm90::cluster_arrive();
     sm90::cluster_wait();
   }
-}
-
-// Multiprocessors of the current device (one device a process).
-inline int multiprocessors() {
-  static const int count = [] {
-    int device = 0, value = 0;
-    const cudaError_t error =
-        cudaGetDevice(&device) == cudaSuccess
-            ? cudaDeviceGetAttribute(&value, cudaDevAttrMultiProcessorCount, device)
-            : cudaErrorNoDevice;
-    if (error != cudaSuccess) note_error("skinny_linear", error);
-    return value;
-  }();
-  return count;
 }
 
 // The workspace: arrivals, mail, partial sums.

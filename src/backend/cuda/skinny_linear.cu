@@ -30,7 +30,7 @@ void skinny_linear(const Launch& on, const LinearCall& call, void* workspace) {
 }
 
 size_t skinny_linear_workspace_bytes() {
-  const size_t slots = 2 * static_cast<size_t>(skinny::multiprocessors());
+  const size_t slots = 2 * static_cast<size_t>(multiprocessors());
   return skinny::kArrivalBytes + skinny::mail_bytes() + slots * skinny::kMaxPartial * sizeof(float);
 }
 

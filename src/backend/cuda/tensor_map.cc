@@ -1,29 +1,14 @@
 #include "backend/cuda/tensor_map.h"
 
-#include <cuda_runtime_api.h>
-
+#include "backend/cuda/driver.h"
 #include "backend/cuda/launch.h"
 
 namespace octavo::cuda {
-namespace {
-
-using Encode = decltype(&cuTensorMapEncodeTiled);
-
-// Through the runtime, so that the program links no driver library.
-Encode driver_function() {
-  void* function = nullptr;
-  cudaDriverEntryPointQueryResult found;
-  const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function,
-                                                             12000, cudaEnableDefault, &found);
-  if (error != cudaSuccess) note_error("cuTensorMapEncodeTiled", error);
-  return found == cudaDriverEntryPointSuccess ? reinterpret_cast<Encode>(function) : nullptr;
-}
-
-}  // namespace
 
 CUtensorMap make_tensor_map(const void* data, DType dtype, int64_t rows, int64_t columns,
                             int64_t row_stride, int box_rows, int box_columns, bool swizzle) {
-  static const Encode encode = driver_function();
+  static const auto encode =
+      driver_function<decltype(&cuTensorMapEncodeTiled)>("cuTensorMapEncodeTiled");
   CUtensorMap map = {};
   const cuuint64_t sizes[] = {static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(rows)};
   const cuuint64_t strides[] = {static_cast<cuuint64_t>(row_stride) * size_of(dtype)};
