@@ -5,14 +5,16 @@
 // Runs octavo-tiny through the public API under many settings and compares the log-probabilities of
 // the whole vocabulary (on a GPU, of the 20 most likely tokens) at every position with those of the
 // plainest setting. Every pair of settings occurs in some run; with OCTAVO_LONG_TESTS=1 the whole
-// product is run. On a GPU with --batch-invariant; without it the answers have to agree within the
-// rounding of bfloat16.
+// product is run. On a GPU with --batch-invariant; without it the answers have to agree with the
+// CPU's in float32 within the rounding of bfloat16.
 #include <gtest/gtest.h>
 
 #include <array>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <random>
 #include <sstream>
@@ -20,6 +22,7 @@
 
 #include "backend/cuda/device.h"
 #include "octavo/llm.h"
+#include "octavo/value.h"
 
 namespace octavo {
 namespace {
@@ -109,18 +112,46 @@ std::vector<TokenId> random_prompt(std::mt19937& random, size_t length) {
   return ids;
 }
 
+using Prompts = std::vector<std::vector<TokenId>>;
+
 // Lengths that end inside, at and after a block's border, and so alike that the answers overlap in
 // time however the prompts are cut.
-std::vector<std::vector<TokenId>> target_prompts() {
+constexpr std::array<size_t, kTargets> kLengths = {130, 147, 144, 139};
+
+Prompts random_prompts() {
   std::mt19937 random(5);
-  std::vector<std::vector<TokenId>> prompts;
-  for (size_t length : {130, 147, 144, 139}) prompts.push_back(random_prompt(random, length));
+  Prompts prompts;
+  for (size_t length : kLengths) prompts.push_back(random_prompt(random, length));
   return prompts;
 }
 
-std::vector<std::vector<TokenId>> other_prompts() {
+// Pieces of what the model was made to read: the reference's prompts and answers, in a row.
+// Rounding moves the model's opinion of random tokens further than of these.
+Prompts written_prompts() {
+  std::ifstream file(source_dir() + "/tests/data/octavo-tiny-reference.json");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const auto reference = parse_json(text);
+  std::vector<TokenId> stream;
+  if (reference.ok()) {
+    for (const Value& prompt : reference->find("prompts")->as_list()) {
+      for (const Value* ids : {prompt.find("ids"), prompt.find("float32")->find("ids")}) {
+        for (const Value& id : ids->as_list()) stream.push_back(static_cast<TokenId>(id.as_int()));
+      }
+    }
+  }
+  Prompts prompts;
+  size_t at = 0;
+  for (size_t length : kLengths) {
+    if (at + length > stream.size()) break;
+    prompts.emplace_back(stream.begin() + at, stream.begin() + at + length);
+    at += length;
+  }
+  return prompts;
+}
+
+Prompts other_prompts() {
   std::mt19937 random(7);
-  std::vector<std::vector<TokenId>> prompts;
+  Prompts prompts;
   for (int i = 0; i < 100; ++i) prompts.push_back(random_prompt(random, 1 + random() % 40));
   return prompts;
 }
@@ -176,11 +207,10 @@ EngineOptions options_for(const Setting& s, const Target& target) {
   return o;
 }
 
-std::vector<Answer> run(const Setting& s, const Target& target) {
+std::vector<Answer> run(const Setting& s, const Target& target, const Prompts& targets) {
   auto llm = LLM::create(options_for(s, target));
   EXPECT_TRUE(llm.ok()) << llm.status().to_string();
   if (!llm.ok()) return {};
-  const auto targets = target_prompts();
   std::vector<Answer> answers;
   const int rounds = s.prefix_cache ? 2 : 1;  // the second round reads what the first one cached
   for (int round = 0; round < rounds; ++round) {
@@ -193,7 +223,7 @@ std::vector<Answer> run(const Setting& s, const Target& target) {
       }
       continue;
     }
-    std::vector<std::vector<TokenId>> others;
+    Prompts others;
     if (s.company == kAmongOthers) others = other_prompts();
     // The others run beside the targets from another thread, without log-probabilities.
     std::thread beside([&] {
@@ -235,12 +265,13 @@ class BitwiseRows : public testing::TestWithParam<Target> {};
 TEST_P(BitwiseRows, LogitsAreEqualBitForBitUnderEverySetting) {
   const Target target = GetParam();
   SKIP_WITHOUT(target);
-  const std::vector<Answer> expected = run(kPlain, target);
+  const Prompts prompts = random_prompts();
+  const std::vector<Answer> expected = run(kPlain, target, prompts);
   ASSERT_EQ(expected.size(), static_cast<size_t>(kTargets));
   const std::vector<Setting> settings = chosen_settings();
   for (const Setting& setting : settings) {
     SCOPED_TRACE(setting.name());
-    const std::vector<Answer> got = run(setting, target);
+    const std::vector<Answer> got = run(setting, target, prompts);
     ASSERT_EQ(got.size(), expected.size());
     for (size_t i = 0; i < got.size(); ++i) {
       ASSERT_EQ(got[i].rows.size(), static_cast<size_t>(kNewTokens));
@@ -262,31 +293,31 @@ INSTANTIATE_TEST_SUITE_P(Targets, BitwiseRows,
                            return std::string(info.param.device) + "_" + info.param.dtype;
                          });
 
-// Without --batch-invariant: equal tokens until a choice within rounding, and close
-// log-probabilities before it.
-TEST(CloseRows, AnswersOnAGpuAgreeWithinRoundingUnderEverySetting) {
+// Without --batch-invariant: the tokens of float32 until a choice that is within rounding, and
+// close log-probabilities before it.
+TEST(CloseRows, AnswersOnAGpuAgreeWithFloat32UnderEverySetting) {
   const Target target{"cuda", "bfloat16"};
   SKIP_WITHOUT(target);
   constexpr float kClearMargin = 0.15f;
-  const std::vector<Answer> expected = run(kPlain, target);
+  const Prompts prompts = written_prompts();
+  const std::vector<Answer> expected = run(kPlain, {"cpu", "float32"}, prompts);
   ASSERT_EQ(expected.size(), static_cast<size_t>(kTargets));
   double worst = 0, sum = 0;
   int64_t compared = 0;
   for (const Setting& setting : chosen_settings()) {
     SCOPED_TRACE(setting.name());
-    const std::vector<Answer> got = run(setting, target);
+    const std::vector<Answer> got = run(setting, target, prompts);
     ASSERT_EQ(got.size(), expected.size());
     for (size_t i = 0; i < got.size(); ++i) {
       for (size_t t = 0; t < got[i].tokens.size(); ++t) {
         const TokenId mine = got[i].tokens[t], theirs = expected[i].tokens[t];
         const std::vector<float>& row = expected[i].rows[t];
         if (mine != theirs) {
-          ASSERT_NE(row[mine], 0) << "prompt " << i << ", token " << t << " is not among the 20";
-          ASSERT_LE(row[theirs] - row[mine], kClearMargin) << "prompt " << i << ", token " << t;
+          EXPECT_LE(row[theirs] - row[mine], kClearMargin) << "prompt " << i << ", token " << t;
           break;
         }
         const double error = std::fabs(double{got[i].rows[t][mine]} - row[mine]);
-        ASSERT_LE(error, 0.1) << "prompt " << i << ", token " << t;
+        EXPECT_LE(error, 0.1) << "prompt " << i << ", token " << t;
         worst = std::max(worst, error);
         sum += error;
         ++compared;
@@ -294,8 +325,8 @@ TEST(CloseRows, AnswersOnAGpuAgreeWithinRoundingUnderEverySetting) {
     }
   }
   EXPECT_LE(sum / static_cast<double>(compared), 0.015);
-  std::printf("log-probability differs by %.4f at most, %.5f on average\n", worst,
-              sum / static_cast<double>(compared));
+  std::printf("%lld log-probabilities differ by %.4f at most, %.5f on average\n",
+              static_cast<long long>(compared), worst, sum / static_cast<double>(compared));
 }
 
 }  // namespace
