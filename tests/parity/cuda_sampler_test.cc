@@ -13,53 +13,14 @@
 #include "backend/cpu/sampler.h"
 #include "backend/cuda/sampler.h"
 #include "backend/cuda/testing_device.h"
+#include "ops/testing_sampler.h"
 
 namespace octavo {
 namespace {
 
-class Random {
- public:
-  explicit Random(uint32_t seed) : engine_(seed) {}
-  int below(int n) { return static_cast<int>(engine_() % static_cast<uint32_t>(n)); }
-  bool once_in(int n) { return below(n) == 0; }
-  float normal() { return normal_(engine_); }
-  float uniform(float low, float high) {
-    return low + (high - low) * (static_cast<float>(below(1 << 20)) / (1 << 20));
-  }
-  std::vector<TokenId> tokens(int count, int size) {
-    std::vector<TokenId> tokens(static_cast<size_t>(count));
-    for (TokenId& t : tokens) t = below(size);
-    return tokens;
-  }
-
- private:
-  std::mt19937 engine_;
-  std::normal_distribution<float> normal_;
-};
-
-SlotSetup random_setup(Random& random, int slot, int size) {
-  SamplingParams p;
-  p.temperature = random.once_in(5) ? 0 : random.uniform(0.1f, 2);
-  if (random.once_in(2)) p.top_p = random.uniform(0.05f, 1);
-  if (random.once_in(3)) p.top_k = 1 + random.below(random.once_in(2) ? 20 : size);
-  if (random.once_in(4)) p.min_p = random.uniform(0, 0.5f);
-  if (random.once_in(4)) p.repetition_penalty = random.uniform(0.5f, 2);
-  if (random.once_in(4)) p.frequency_penalty = random.uniform(-2, 2);
-  if (random.once_in(4)) p.presence_penalty = random.uniform(-2, 2);
-  if (random.once_in(5)) p.min_tokens = 5;
-  if (random.once_in(10)) p.allowed_token_ids = random.tokens(1 + random.below(100), size);
-  if (random.once_in(5)) p.logit_bias = {{random.below(size), 5}, {random.below(size), -100}};
-  SlotSetup setup;
-  setup.slot = SlotId(slot);
-  if (random.once_in(5)) setup.bad_words = {random.tokens(1, size), random.tokens(2, size)};
-  setup.params = std::make_shared<SamplingParams>(std::move(p));
-  setup.stop_ids = random.tokens(2, size);
-  setup.seed = static_cast<uint64_t>(random.below(1 << 30)) << 32 |
-               static_cast<uint64_t>(random.below(1 << 30));
-  setup.prompt = std::make_shared<std::vector<TokenId>>(random.tokens(random.below(200), size));
-  setup.output = random.tokens(random.below(20), size);
-  return setup;
-}
+using testing::Random;
+using testing::random_case;
+using testing::setup_of;
 
 std::vector<float> random_logits(Random& random, int rows, int size) {
   std::vector<float> logits(static_cast<size_t>(rows) * size);
@@ -87,7 +48,7 @@ Differences compare(uint32_t seed, int size, int rows, int steps) {
   EXPECT_EQ(cudaStreamCreateWithFlags(&launch.stream, cudaStreamNonBlocking), cudaSuccess);
   auto on_gpu = cuda::make_cuda_sampler({rows, size, 1000}, launch, 64);
   const auto set = [&](int slot) {
-    const SlotSetup setup = random_setup(random, slot, size);
+    const SlotSetup setup = setup_of(slot, random_case(random, size));
     on_cpu->set_slot(setup);
     on_gpu->set_slot(setup);
   };
