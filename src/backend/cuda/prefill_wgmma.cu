@@ -18,7 +18,6 @@
 // measured 7 % slower.)
 #include <algorithm>
 
-#include "backend/cuda/driver.h"
 #include "backend/cuda/numeric.cuh"
 #include "backend/cuda/prefill_tile.cuh"
 #include "backend/cuda/sm90.cuh"
@@ -537,32 +536,6 @@ __global__ __launch_bounds__(Layout<T, kDim>::kThreads,
   }
 }
 
-// The map of Q as [num_tokens, num_q_heads, head_dim] in boxes of `pack` heads of `tokens` tokens.
-// tensor_map.h has matrices only.
-CUtensorMap query_map(const Params& p, DType dtype, int tokens) {
-  static const auto encode =
-      driver_function<decltype(&cuTensorMapEncodeTiled)>("cuTensorMapEncodeTiled");
-  CUtensorMap map = {};
-  const cuuint64_t sizes[] = {static_cast<cuuint64_t>(p.head_dim),
-                              static_cast<cuuint64_t>(p.num_q_heads),
-                              static_cast<cuuint64_t>(p.num_tokens)};
-  const cuuint64_t strides[] = {sizes[0] * 2, sizes[0] * sizes[1] * 2};
-  const cuuint32_t box[] = {kChunk, static_cast<cuuint32_t>(p.pack),
-                            static_cast<cuuint32_t>(tokens)};
-  const cuuint32_t element_strides[] = {1, 1, 1};
-  const CUresult result =
-      encode == nullptr
-          ? CUDA_ERROR_NOT_FOUND
-          : encode(&map,
-                   dtype == DType::kF16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
-                                        : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
-                   3, const_cast<void*>(p.q), sizes, strides, box, element_strides,
-                   CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                   CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  if (result != CUDA_SUCCESS) note_error("prefill attention's query map", cudaErrorInvalidValue);
-  return map;
-}
-
 template <typename T, int kDim>
 void start(const Launch& on, const PagedLayer& layer, const Params& p, int tokens, int ctas) {
   using L = Layout<T, kDim>;
@@ -573,7 +546,8 @@ void start(const Launch& on, const PagedLayer& layer, const Params& p, int token
   const int box_keys = std::min(layer.block_size & -layer.block_size, L::kKeys);
   const int64_t lines = int64_t{layer.num_blocks} * layer.num_kv_heads * layer.block_size;
   const Maps maps = {
-      query_map(p, layer.dtype, tokens),
+      make_tensor_map(p.q, layer.dtype, {p.num_tokens, p.num_q_heads, p.head_dim},
+                      {tokens, p.pack, kChunk}),
       make_tensor_map(layer.keys, layer.dtype, lines, p.head_dim, p.head_dim, box_keys),
       make_tensor_map(layer.values, layer.dtype, lines, p.head_dim, p.head_dim, box_keys)};
   launch("prefill attention", on,

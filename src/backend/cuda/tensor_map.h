@@ -3,6 +3,7 @@
 
 #include <cuda.h>
 
+#include <array>
 #include <cstdint>
 
 #include "tensor/tensor.h"
@@ -16,5 +17,10 @@ namespace octavo::cuda {
 CUtensorMap make_tensor_map(const void* data, DType dtype, int64_t rows, int64_t columns,
                             int64_t row_stride, int box_rows, int box_columns = 64,
                             bool swizzle = true);
+
+// The same for a dense array [planes, rows, columns] in boxes of as many of each, swizzled (64
+// columns a box).
+CUtensorMap make_tensor_map(const void* data, DType dtype, const std::array<int64_t, 3>& sizes,
+                            const std::array<int, 3>& box);
 
 }  // namespace octavo::cuda
