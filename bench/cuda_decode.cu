@@ -188,7 +188,7 @@ void measure(const Pools& pools, const Shape& shape, int num_rows, int begin, in
     call.num_q_heads = shape.num_q_heads;
     call.scale = 0.088f;
     call.out = pools.out;
-    decode_attention({stream}, layer, rows, prefixes, call, workspace);
+    decode_attention({stream}, layer, rows, prefixes, call, nullptr, workspace);
   };
   plan();
   attend(0);

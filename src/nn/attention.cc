@@ -15,18 +15,23 @@ Attention::Attention(Backend& backend, const AttentionOptions& options) : option
 StepTensor Attention::operator()(ForwardContext& ctx, const Tensor& qkv) const {
   const auto group = static_cast<size_t>(options_.group);
   const Shape heads{qkv.dim(0), int64_t{options_.num_heads} * options_.head_dim};
-  StepTensor q = ctx.allocate(heads);
-  ctx.backend->rope_and_cache({.qkv = qkv,
-                               .num_q_heads = options_.num_heads,
-                               .cache = ctx.caches[group],
-                               .layer = options_.layer,
-                               .batch = &ctx.batch->groups[group],
-                               .rotary_dims = options_.rope ? options_.rope->rotary_dims() : 0,
-                               .cos_sin = options_.rope ? options_.rope->cos_sin() : Tensor{},
-                               .q_norm = q_norm_ ? q_norm_->weight() : nullptr,
-                               .k_norm = k_norm_ ? k_norm_->weight() : nullptr,
-                               .norm_eps = static_cast<float>(options_.norm_eps),
-                               .q_out = q});
+  RopeAndCacheArgs append{.qkv = qkv,
+                          .num_q_heads = options_.num_heads,
+                          .cache = ctx.caches[group],
+                          .layer = options_.layer,
+                          .batch = &ctx.batch->groups[group],
+                          .rotary_dims = options_.rope ? options_.rope->rotary_dims() : 0,
+                          .cos_sin = options_.rope ? options_.rope->cos_sin() : Tensor{},
+                          .q_norm = q_norm_ ? q_norm_->weight() : nullptr,
+                          .k_norm = k_norm_ ? k_norm_->weight() : nullptr,
+                          .norm_eps = static_cast<float>(options_.norm_eps)};
+  const bool in_one = ctx.backend->appends_in_attention(append);
+  StepTensor q;
+  if (!in_one) {
+    q = ctx.allocate(heads);
+    append.q_out = q;
+    ctx.backend->rope_and_cache(append);
+  }
   StepTensor out = ctx.allocate(heads);
   ctx.backend->attention({.q = q,
                           .num_q_heads = options_.num_heads,
@@ -34,7 +39,8 @@ StepTensor Attention::operator()(ForwardContext& ctx, const Tensor& qkv) const {
                           .layer = options_.layer,
                           .batch = &ctx.batch->groups[group],
                           .scale = 1.0f / std::sqrt(static_cast<float>(options_.head_dim)),
-                          .out = out});
+                          .out = out,
+                          .append = in_one ? &append : nullptr});
   return out;
 }
 

@@ -131,6 +131,48 @@ TEST(Attention, ListsItsNormsOnlyWithQkNorm) {
   EXPECT_EQ(parameters[0].fill, 1);
 }
 
+// A backend that has both ops of attention in one.
+class AppendingBackend : public TestingBackend {
+ public:
+  bool appends_in_attention(const RopeAndCacheArgs&) const override { return true; }
+  void attention(const AttentionArgs& args) override {
+    ASSERT_NE(args.append, nullptr);
+    RopeAndCacheArgs first = *args.append;
+    first.q_out = allocate(DType::kF32, args.out.shape);
+    rope_and_cache(first);
+    AttentionArgs then = args;
+    then.q = first.q_out;
+    TestingBackend::attention(then);
+  }
+};
+
+TEST(Attention, AppendsInTheSameOpWhereTheBackendAsksForIt) {
+  const auto attend = [](TestingBackend&& backend) {
+    const Attention attention(backend, {.num_heads = 2, .num_kv_heads = 1, .head_dim = 4});
+    const auto cache =
+        backend.make_kv_cache({.num_layers = 1, .num_kv_heads = 1, .head_dim = 4, .num_blocks = 1});
+    std::vector<int32_t> row_begin = {0, 2}, kv_len = {2}, positions = {0, 1}, blocks = {0};
+    std::vector<int64_t> slots = {0, 1};
+    const auto integers = [](auto& values, DType dtype) {
+      return Tensor{values.data(), dtype, {static_cast<int64_t>(values.size())}};
+    };
+    Batch batch;
+    batch.groups.push_back({.num_rows = 1,
+                            .num_tokens = 2,
+                            .row_begin = integers(row_begin, DType::kI32),
+                            .kv_len = integers(kv_len, DType::kI32),
+                            .positions = integers(positions, DType::kI32),
+                            .block_begin = integers(row_begin, DType::kI32),
+                            .blocks = integers(blocks, DType::kI32),
+                            .slot_mapping = integers(slots, DType::kI64)});
+    ForwardContext ctx{.backend = &backend, .batch = &batch, .caches = {cache.get()}};
+    std::vector<float> qkv(32);
+    for (size_t i = 0; i < qkv.size(); ++i) qkv[i] = std::sin(static_cast<float>(i));
+    return backend.read_back(attention(ctx, tensor_of(qkv, {2, 16})));
+  };
+  EXPECT_EQ(attend(AppendingBackend()), attend(TestingBackend()));
+}
+
 TEST(Rope, DefaultFrequenciesFallGeometrically) {
   const auto f = rope_frequencies({.theta = 10000}, 64);
   ASSERT_EQ(f.size(), 32u);

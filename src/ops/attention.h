@@ -100,6 +100,9 @@ struct AttentionArgs {
   const AttentionBatch* batch = nullptr;
   float scale = 1;
   Tensor out;  // [T, Hq * D]
+  // What rope_and_cache() would be called with just before, q_out apart: both ops in one, where the
+  // backend asks for that (Backend::appends_in_attention). q is not read then.
+  const RopeAndCacheArgs* append = nullptr;
 };
 
 }  // namespace octavo

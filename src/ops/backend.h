@@ -80,6 +80,9 @@ class Backend {
   virtual void rms_norm(const RmsNormArgs& args) = 0;
   virtual void layer_norm(const LayerNormArgs& args) = 0;
   virtual void rope_and_cache(const RopeAndCacheArgs& args) = 0;
+  // Whether attention() of this batch takes AttentionArgs::append, because that is faster than
+  // rope_and_cache() before it.
+  virtual bool appends_in_attention(const RopeAndCacheArgs& args) const { return false; }
   virtual void attention(const AttentionArgs& args) = 0;
 };
 

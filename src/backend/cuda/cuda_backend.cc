@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "backend/cuda/cluster_linear.h"
 #include "backend/cuda/cublaslt.h"
 #include "backend/cuda/decode_attention.h"
 #include "backend/cuda/device_arena.h"
@@ -32,8 +33,9 @@ namespace {
 // it costs less.
 constexpr int kMostNormalisedRows = 2;
 // The most rows of x for which the skinny kernel is the fastest; it has too few tiles to keep all
-// SMs at work in small matrices, as those of a layer with hidden size 1024.
-constexpr int kMostSkinnyRows = 128, kMostSkinnyRowsSmall = 32;
+// SMs at work in small matrices, as those of a layer with hidden size 1024. Up to the second it
+// still beats the kernel for many rows.
+constexpr int kFewRows = 64, kFewRowsSmall = 32, kMostSkinnyRows = 128;
 // cuBLASLt beats ours with fewer rows of x than this, SwiGLU apart, and in small matrices with
 // fewer than the second.
 constexpr int kLibraryRows = 768, kLibraryRowsSmall = 2048;
@@ -185,10 +187,12 @@ class CudaBackend final : public Backend {
   void rms_norm(const RmsNormArgs& a) override;
   void layer_norm(const LayerNormArgs& a) override;
   void rope_and_cache(const RopeAndCacheArgs& a) override;
+  bool appends_in_attention(const RopeAndCacheArgs& a) const override;
   void attention(const AttentionArgs& a) override;
 
  private:
   CublasLt* library_for(const LinearCall& call);
+  void run_skinny(const LinearCall& call);
   WeightStore weight_store() { return {&weight_memory_, &uploader_, launch_}; }
   static const float* vector_of(const VectorWeight* vector) {
     return vector ? static_cast<const float*>(vector->tensor().data) : nullptr;
@@ -216,6 +220,7 @@ class CudaBackend final : public Backend {
     library_.store(owned_library_.get(), std::memory_order_release);
   }
   static PagedRows rows_of(const AttentionBatch& batch);
+  static RopeAndCacheCall call_of(const RopeAndCacheArgs& args);
 
   const Device device_;
   const CudaOptions options_;
@@ -232,7 +237,6 @@ class CudaBackend final : public Backend {
   std::set<std::array<int, 3>> library_shapes_;  // m, n, k that it has run
   std::unique_ptr<Profiler> profiler_;
   std::map<const KvCache*, GroupState> groups_;
-  bool behind_attention_ = false;  // the last op was decode attention
 };
 
 // cuBLASLt where it is the fastest, once it has been opened: that takes a while and goes on beside
@@ -251,6 +255,11 @@ CublasLt* CudaBackend::library_for(const LinearCall& call) {
     if (!tuned.ok()) note_error("tuning of cuBLASLt", cudaErrorNotSupported);
   }
   return library;
+}
+
+void CudaBackend::run_skinny(const LinearCall& call) {
+  skinny_linear(launch_, call,
+                skinny_scratch_.at_least(skinny_linear_workspace_bytes(), launch_.stream));
 }
 
 void CudaBackend::linear(const LinearArgs& a) {
@@ -285,25 +294,22 @@ void CudaBackend::linear(const LinearArgs& a) {
   }
   if (options_.batch_invariant) {
     large_linear(launch_, call, large_linear_tiles(call, /*may_split=*/false));
-  } else if (call.m <= (is_small(call) ? kMostSkinnyRowsSmall : kMostSkinnyRows) &&
-             skinny_linear_takes(call)) {
-    // Behind decode attention the weights do not flow ahead: attention is short and waits for
-    // single reads, which a burst of 13 MB delays by more than the burst gains (a quarter of a step
-    // at batch 1).
-    const Launch on{launch_.stream, launch_.overlap && !behind_attention_};
-    skinny_linear(on, call,
-                  skinny_scratch_.at_least(skinny_linear_workspace_bytes(), launch_.stream));
+  } else if (call.m <= (is_small(call) ? kFewRowsSmall : kFewRows) && skinny_linear_takes(call)) {
+    run_skinny(call);
+  } else if (cluster_linear_takes(call)) {
+    cluster_linear(launch_, call);
   } else if (CublasLt* library = library_for(call)) {
     if (launch_observer) launch_observer->before_launch("cublaslt", launch_.stream);
     library->run(launch_, call,
                  library_scratch_.at_least(CublasLt::kWorkspaceBytes, launch_.stream),
                  CublasLt::kWorkspaceBytes);
     if (launch_observer) launch_observer->after_launch(launch_.stream);
+  } else if (call.m <= kMostSkinnyRows && !is_small(call) && skinny_linear_takes(call)) {
+    run_skinny(call);
   } else {
     DCHECK(large_linear_takes(call));
     large_linear(launch_, call);
   }
-  behind_attention_ = false;
 }
 
 void CudaBackend::embedding(const EmbeddingArgs& a) {
@@ -361,17 +367,28 @@ PagedRows CudaBackend::rows_of(const AttentionBatch& b) {
           .slot_mapping = static_cast<const int64_t*>(b.slot_mapping.data)};
 }
 
+RopeAndCacheCall CudaBackend::call_of(const RopeAndCacheArgs& a) {
+  return {.qkv = a.qkv.data,
+          .num_q_heads = a.num_q_heads,
+          .rotary_dims = a.rotary_dims,
+          .cos_sin = static_cast<const float*>(a.cos_sin.data),
+          .q_norm = vector_of(a.q_norm),
+          .k_norm = vector_of(a.k_norm),
+          .norm_eps = a.norm_eps,
+          .q_out = a.q_out.data};
+}
+
 void CudaBackend::rope_and_cache(const RopeAndCacheArgs& a) {
   const auto* cache = static_cast<const CudaKvCache*>(a.cache);
-  cuda::rope_and_cache(launch_, cache->layer(a.layer), rows_of(*a.batch),
-                       {.qkv = a.qkv.data,
-                        .num_q_heads = a.num_q_heads,
-                        .rotary_dims = a.rotary_dims,
-                        .cos_sin = static_cast<const float*>(a.cos_sin.data),
-                        .q_norm = vector_of(a.q_norm),
-                        .k_norm = vector_of(a.k_norm),
-                        .norm_eps = a.norm_eps,
-                        .q_out = a.q_out.data});
+  cuda::rope_and_cache(launch_, cache->layer(a.layer), rows_of(*a.batch), call_of(a));
+}
+
+// Decode attention alone can append, and its kernel for shared prefixes reads finished queries.
+bool CudaBackend::appends_in_attention(const RopeAndCacheArgs& a) const {
+  const auto* cache = static_cast<const CudaKvCache*>(a.cache);
+  return !options_.batch_invariant && a.batch->num_decode_rows == a.batch->num_rows &&
+         a.batch->shared_prefixes.capacity == 0 &&
+         decode_attention_takes(cache->layer(a.layer), a.num_q_heads);
 }
 
 void CudaBackend::attention(const AttentionArgs& a) {
@@ -388,7 +405,7 @@ void CudaBackend::attention(const AttentionArgs& a) {
   const double head = layer.head_dim;
   const Labelled labelled(
       profiler_.get(), decode_only ? "attention, decode" : "attention, prefill and mixed",
-      4.0 * head * layer.num_kv_heads * double(a.batch->kv_tokens) + double(2 * a.q.bytes()),
+      4.0 * head * layer.num_kv_heads * double(a.batch->kv_tokens) + double(2 * a.out.bytes()),
       4.0 * head * a.num_q_heads * double(a.batch->scores));
   const auto prefill_scratch = [&] {
     return state.prefill.at_least(prefill_attention_workspace_bytes(
@@ -415,8 +432,9 @@ void CudaBackend::attention(const AttentionArgs& a) {
       plan_decode(launch_, layer, rows, prefixes, a.num_q_heads, false, scratch);
       state.decode_planned = a.batch;
     }
-    decode_attention(launch_, layer, rows, prefixes, call, scratch);
-    behind_attention_ = true;
+    RopeAndCacheCall append;
+    if (a.append != nullptr) append = call_of(*a.append);
+    decode_attention(launch_, layer, rows, prefixes, call, a.append ? &append : nullptr, scratch);
   }
   if (rows.num_decode_rows < rows.num_rows) {
     void* scratch = prefill_scratch();

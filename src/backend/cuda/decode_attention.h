@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "backend/cuda/attention_call.h"
+#include "backend/cuda/elementwise.h"
 #include "backend/cuda/launch.h"
 #include "backend/cuda/paged.h"
 
@@ -50,7 +51,11 @@ void plan_decode(const Launch& on, const PagedLayer& layer, const PagedRows& row
 
 // Serves rows [0, rows.num_decode_rows), with the plan made for the same rows, prefixes and shape.
 // REQUIRES: decode_attention_takes(layer, call.num_q_heads).
+// With `append`, first does what rope_and_cache() does to these rows: call.q and append->q_out are
+// not used, and a row's last token is at position kv_len - 1, whatever rows.positions and
+// rows.slot_mapping say. REQUIRES then: prefixes.capacity is 0.
 void decode_attention(const Launch& on, const PagedLayer& layer, const PagedRows& rows,
-                      const SharedPrefixes& prefixes, const AttentionCall& call, void* workspace);
+                      const SharedPrefixes& prefixes, const AttentionCall& call,
+                      const RopeAndCacheCall* append, void* workspace);
 
 }  // namespace octavo::cuda

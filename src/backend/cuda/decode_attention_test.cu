@@ -50,14 +50,14 @@ class Step {
     plan_decode(on, layer(), rows(), prefixes(), s_.num_q_heads, s_.batch_invariant,
                 workspace_.data());
   }
-  void attend(const Launch& on) {
+  void attend(const Launch& on, const RopeAndCacheCall* append = nullptr) {
     AttentionCall call;
     call.q = device_q_.data();
     call.num_q_heads = s_.num_q_heads;
     call.scale = scale_;
     call.out = out_.data();
     call.batch_invariant = s_.batch_invariant;
-    decode_attention(on, layer(), rows(), prefixes(), call, workspace_.data());
+    decode_attention(on, layer(), rows(), prefixes(), call, append, workspace_.data());
   }
   std::vector<float> run() {
     out_.poison();
@@ -77,6 +77,62 @@ class Step {
     return out;
   }
   void poison_out() { out_.poison(); }
+
+  // What a step leaves behind whose queries, keys and values come from a projection, which is the
+  // same in every call.
+  struct Appended {
+    std::vector<float> out, keys, values;
+  };
+  Appended run_appending(int rotary_dims, bool norms, bool in_one) {
+    std::mt19937 random(7);
+    const int dim = s_.head_dim, heads = s_.num_q_heads + 2 * s_.num_kv_heads;
+    const auto values = [&](int64_t rows, int64_t width, DType dtype) {
+      return DeviceArray(dtype, {rows, width}, testing::random_values(random, rows * width, dtype));
+    };
+    const int longest = *std::max_element(s_.kv_len.begin(), s_.kv_len.end());
+    const DeviceArray qkv = values(num_rows_, int64_t{heads} * dim, s_.dtype),
+                      table = values(longest, std::max(rotary_dims, 1), DType::kF32),
+                      q_norm = values(1, dim, DType::kF32), k_norm = values(1, dim, DType::kF32);
+    // The last tokens are not in the cache yet.
+    std::vector<float> cache[2] = {keys_, values_};
+    std::vector<int32_t> positions;
+    std::vector<int64_t> slots;
+    for (int r = 0; r < num_rows_; ++r) {
+      const int last = s_.kv_len[r] - 1;
+      positions.push_back(std::max(last, 0));
+      slots.push_back(-1);
+      if (last < 0) continue;
+      slots.back() = int64_t{blocks_[block_begin_[r] + last / s_.block_size]} * s_.block_size +
+                     last % s_.block_size;
+      for (int h = 0; h < s_.num_kv_heads; ++h) {
+        for (auto& c : cache) std::fill_n(c.begin() + line(r, h, last), dim, NAN);
+      }
+    }
+    static_cast<DeviceArray&>(device_keys_).write(cache[0]);
+    static_cast<DeviceArray&>(device_values_).write(cache[1]);
+    const auto device_positions = DeviceArray::of_integers(DType::kI32, positions);
+    const auto device_slots = DeviceArray::of_integers(DType::kI64, slots);
+    device_q_.poison();
+    const RopeAndCacheCall append{.qkv = qkv.data(),
+                                  .num_q_heads = s_.num_q_heads,
+                                  .rotary_dims = rotary_dims,
+                                  .cos_sin = table.as<float>(),
+                                  .q_norm = norms ? q_norm.as<float>() : nullptr,
+                                  .k_norm = norms ? k_norm.as<float>() : nullptr,
+                                  .norm_eps = 1e-6f,
+                                  .q_out = in_one ? nullptr : device_q_.data()};
+    out_.poison();
+    plan({});
+    if (!in_one) {
+      PagedRows appended = rows();
+      appended.positions = device_positions.as<int32_t>();
+      appended.slot_mapping = device_slots.as<int64_t>();
+      rope_and_cache({}, layer(), appended, append);
+    }
+    attend({}, in_one ? &append : nullptr);
+    return {result(), static_cast<DeviceArray&>(device_keys_).read(),
+            static_cast<DeviceArray&>(device_values_).read()};
+  }
 
   std::vector<float> reference() const {
     std::vector<float> out(static_cast<size_t>(num_rows_) * width());
@@ -411,6 +467,48 @@ TEST(DecodeAttention, ALongSharedPrefixIsCutToo) {
     s.groups[0].push_back(r);
   }
   expect_right(s, 10);
+}
+
+void expect_close(const std::vector<float>& got, const std::vector<float>& want, DType dtype) {
+  ASSERT_EQ(got.size(), want.size());
+  const float tolerance = dtype == DType::kBF16 ? 1.6e-2f : 2e-3f;
+  for (size_t i = 0; i < got.size(); ++i) {
+    ASSERT_EQ(std::isnan(got[i]), std::isnan(want[i])) << i;
+    if (!std::isnan(want[i])) ASSERT_NEAR(got[i], want[i], tolerance * (1 + std::fabs(want[i])));
+  }
+}
+
+TEST(DecodeAttention, AppendsAsRopeAndCacheDoesBeforeIt) {
+  SKIP_WITHOUT_GPU();
+  std::mt19937 random(31);
+  struct Shape {
+    int q_heads, kv_heads, head_dim, rotary, block;
+    bool norms;
+  };
+  for (const Shape& shape : {Shape{32, 8, 128, 128, 32, false}, Shape{16, 8, 128, 128, 16, true},
+                             Shape{6, 2, 64, 64, 16, false}, Shape{4, 1, 80, 32, 16, false},
+                             Shape{3, 3, 96, 96, 48, true}, Shape{16, 1, 256, 64, 16, false},
+                             Shape{4, 2, 16, 16, 16, true}, Shape{12, 12, 64, 0, 16, false}}) {
+    for (int rows : {1, 3, 40}) {
+      Scenario s;
+      s.dtype = rows == 3 ? DType::kF16 : DType::kBF16;
+      s.num_q_heads = shape.q_heads;
+      s.num_kv_heads = shape.kv_heads;
+      s.head_dim = shape.head_dim;
+      s.block_size = shape.block;
+      s.window = rows == 3 ? 70 : 0;
+      s.kv_len = random_lengths(random, rows, rows == 1 ? 3000 : 400);
+      if (rows > 1) s.kv_len[1] = 0;
+      Step step(s, random());
+      const auto want = step.run_appending(shape.rotary, shape.norms, false);
+      const auto got = step.run_appending(shape.rotary, shape.norms, true);
+      SCOPED_TRACE(::testing::PrintToString(shape.head_dim) + " dims, " +
+                   ::testing::PrintToString(rows) + " rows");
+      expect_close(got.out, want.out, s.dtype);
+      expect_close(got.keys, want.keys, s.dtype);
+      expect_close(got.values, want.values, s.dtype);
+    }
+  }
 }
 
 TEST(DecodeAttention, GivesTheSameBitsEveryTime) {

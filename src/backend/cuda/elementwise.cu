@@ -67,20 +67,29 @@ __global__ void gather_kernel(const uint4* x, const int32_t* rows, int vectors, 
     out[int64_t{blockIdx.x} * vectors + i] = row[i];
 }
 
-// One CTA a row, which is kept in registers between the sum and the scaling.
-template <typename T, bool kLayerNorm, int kPerThread>
-__global__ void norm_kernel(const uint4* x, const float* weight, const float* bias, float eps,
-                            int vectors, uint4* out) {
+// One CTA a row, which is kept in registers between the sum and the scaling. Small CTAs, a few
+// vectors for each thread: they wait beside running kernels, and must not keep the CTAs of the next
+// product out.
+constexpr int kNormVectors = kMaxNormWidth / kVector / 1024;
+
+template <typename T, bool kLayerNorm>
+__global__ void __launch_bounds__(1024)
+    norm_kernel(const uint4* x, const float* weight, const float* bias, float eps, int vectors,
+                uint4* out) {
   sm90::let_next_start();
   sm90::wait_for_previous();
   const uint4* row = x + int64_t{blockIdx.x} * vectors;
-  float values[kPerThread][kVector];
+  uint4 raw[kNormVectors];  // zeros behind the end
+#pragma unroll
+  for (int v = 0; v < kNormVectors; ++v) {
+    const int i = threadIdx.x + v * blockDim.x;
+    raw[v] = i < vectors ? row[i] : uint4{};
+  }
+  float values[kNormVectors][kVector];
   float sum = 0, squares = 0;
 #pragma unroll
-  for (int v = 0; v < kPerThread; ++v) {
-    const int i = threadIdx.x + v * blockDim.x;
-    if (i >= vectors) break;
-    unpack8<T>(row[i], values[v]);
+  for (int v = 0; v < kNormVectors; ++v) {
+    unpack8<T>(raw[v], values[v]);
 #pragma unroll
     for (int j = 0; j < kVector; ++j) {
       sum += values[v][j];
@@ -93,7 +102,7 @@ __global__ void norm_kernel(const uint4* x, const float* weight, const float* bi
     mean = block_sum(sum) / width;
     squares = 0;
 #pragma unroll
-    for (int v = 0; v < kPerThread; ++v) {
+    for (int v = 0; v < kNormVectors; ++v) {
       if (threadIdx.x + v * blockDim.x >= vectors) break;
 #pragma unroll
       for (int j = 0; j < kVector; ++j) {
@@ -104,7 +113,7 @@ __global__ void norm_kernel(const uint4* x, const float* weight, const float* bi
   }
   const float scale = rsqrtf(block_sum(squares) / width + eps);
 #pragma unroll
-  for (int v = 0; v < kPerThread; ++v) {
+  for (int v = 0; v < kNormVectors; ++v) {
     const int i = threadIdx.x + v * blockDim.x;
     if (i >= vectors) break;
     const float4* w = reinterpret_cast<const float4*>(weight) + 2 * i;
@@ -123,13 +132,11 @@ template <bool kLayerNorm>
 void launch_norm(const char* name, const Launch& on, const NormCall& c) {
   if (c.rows == 0) return;
   const int vectors = c.width / kVector;
-  const int threads = threads_for(vectors);
+  const int threads = threads_for((vectors + kNormVectors - 1) / kNormVectors);
   with_type(c.dtype, [&](auto type) {
-    using T = decltype(type);
-    const auto kernel = vectors <= threads ? norm_kernel<T, kLayerNorm, 1>
-                                           : norm_kernel<T, kLayerNorm, kMaxNormWidth / 8192>;
-    launch(name, on, {dim3(c.rows), dim3(threads)}, kernel, static_cast<const uint4*>(c.x),
-           c.weight, c.bias, c.eps, vectors, static_cast<uint4*>(c.out));
+    launch(name, on, {dim3(c.rows), dim3(threads)}, norm_kernel<decltype(type), kLayerNorm>,
+           static_cast<const uint4*>(c.x), c.weight, c.bias, c.eps, vectors,
+           static_cast<uint4*>(c.out));
   });
 }
 

@@ -6,6 +6,10 @@
 // anything but weights and before it writes anything at all, and sm90::let_next_start() as early
 // as it can. The wait means that the previous kernel is complete and its writes are visible; since
 // every kernel waits, all kernels before it are complete as well.
+//
+// Kernels that overlap must also divide an SM's memory between L1 cache and shared memory alike: a
+// kernel that wants another division waits until the SM is idle. Left to itself the driver takes
+// for each kernel the least shared memory that will do, so all of them ask for the most.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -53,13 +57,15 @@ void launch(const char* name, const Launch& on, const Grid& grid, void (*kernel)
   config.blockDim = grid.threads;
   config.dynamicSmemBytes = grid.shared_bytes;
   config.stream = on.stream;
-  cudaLaunchAttribute attributes[2];
+  cudaLaunchAttribute attributes[3];
   unsigned count = 0;
   if (launch_observer) launch_observer->before_launch(name, on.stream);
   if (on.overlap && !launch_observer) {
     attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attributes[count++].val.programmaticStreamSerializationAllowed = 1;
   }
+  attributes[count].id = cudaLaunchAttributePreferredSharedMemoryCarveout;
+  attributes[count++].val.sharedMemCarveout = cudaSharedmemCarveoutMaxShared;
   if (grid.cluster > 1) {
     attributes[count].id = cudaLaunchAttributeClusterDimension;
     attributes[count].val.clusterDim.x = static_cast<unsigned>(grid.cluster);

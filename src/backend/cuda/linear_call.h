@@ -1,6 +1,6 @@
 // One matrix product as the GEMM kernels of this folder see it: ops/linear.h on plain pointers into
-// device memory. A call is served by the first of skinny_linear.h, large_linear.h and cublaslt.h
-// that takes it (linear.cc).
+// device memory. cuda_backend.cc says which of skinny_linear.h, cluster_linear.h, cublaslt.h and
+// large_linear.h serves a call.
 #pragma once
 
 #include "ops/linear.h"

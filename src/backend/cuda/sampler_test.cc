@@ -14,12 +14,12 @@
 namespace octavo::cuda {
 namespace {
 
-using testing::DeviceArray;
 using octavo::testing::expected_token;
 using octavo::testing::kInfinity;
 using octavo::testing::Random;
 using octavo::testing::random_case;
 using octavo::testing::setup_of;
+using testing::DeviceArray;
 using Case = octavo::testing::SamplerCase;
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();

@@ -1,7 +1,7 @@
 // The kernel behind skinny_linear.h: out = act(x W^T + bias) + residual for up to 256 rows of x.
 //
-// The weight is the 64-row operand of wgmma and the rows of x are its columns (padded with zeros,
-// by the copy engine, to 8, 16, … 256), so that a weight is read from memory once and few tensor
+// The weight is the 64-row operand of wgmma and the rows of x are its columns (padded
+// to 8, 16, … 256), so that a weight is read from memory once and few tensor
 // instructions are wasted. D is then the transposed output, [weight rows, rows of x].
 //
 // Work. W is cut into tiles of kRows rows, each tile into stages of kStageK columns. The stages of
@@ -12,8 +12,7 @@
 //    tile. The data is its own flag, so this costs one trip through L2: best for few rows of x, and
 //    for runs longer than a tile (then the mail was sent long before it is needed).
 //  - in shares: for wide tiles and short runs one CTA would read too much. All leave their sums,
-//  wait
-//    for each other, and each finishes a part of the tile.
+//    wait for each other, and each finishes a part of the tile.
 // In both a warp deals only with the same warp of other CTAs, as those hold the same fragments.
 //
 // Waiting for other CTAs. Mail comes from CTAs that are started before the one that waits. Shares
@@ -38,64 +37,14 @@
 #include "backend/cuda/driver.h"
 #include "backend/cuda/launch.h"
 #include "backend/cuda/linear_call.h"
-#include "backend/cuda/numeric.cuh"
+#include "backend/cuda/skinny_epilogue.cuh"
+#include "backend/cuda/skinny_norm.cuh"
+#include "backend/cuda/skinny_tile.cuh"
 #include "backend/cuda/sm90.cuh"
 #include "backend/cuda/tensor_map.h"
 #include "backend/cuda/wgmma.cuh"
 
 namespace octavo::cuda::skinny {
-
-template <int N, int Warpgroups, int Blocks, int StageK, int Stages, int Cluster = 1,
-          bool Norm = false>
-struct Tile {
-  static constexpr int kN = N;                    // rows of x, padded
-  static constexpr int kWarpgroups = Warpgroups;  // that multiply
-  static constexpr int kBlocks = Blocks;          // of 64 weight rows, per warpgroup
-  static constexpr int kStageK = StageK;
-  static constexpr int kStages = Stages;
-  static constexpr int kCluster = Cluster;
-  static constexpr bool kNorm = Norm;  // x is normalised on its way to the tensor cores
-
-  static constexpr int kRows = 64 * Blocks * Warpgroups;  // of the weight, per CTA
-  static constexpr int kBoxes = StageK / 64;              // a box is 64 columns = 128 bytes wide
-  static constexpr int kWeightBox = kRows * 128;
-  static constexpr int kXBox = N * 128;
-  static constexpr int kStageBytes = kBoxes * (kWeightBox + kXBox);
-  static constexpr int kConsumers = 128 * Warpgroups;
-  static constexpr int kWarps = kConsumers / 32;
-  // The ring, two barriers a stage, and for the norm a sum per warp and row and a scale per row.
-  static constexpr int kSharedBytes =
-      Stages * (kStageBytes + 16) + (Norm ? 4 * N * (kWarps + 1) : 0);
-  static constexpr int kPerSm = kSharedBytes <= 113 * 1024 ? 2 : 1;
-  // With an SM to itself, the CTA's producer is a whole warpgroup, so that registers can move.
-  static constexpr bool kMovesRegisters = kPerSm == 1 && Warpgroups == 2;
-  static constexpr int kThreads = kConsumers + (kMovesRegisters ? 128 : 32);
-  static constexpr int kFragments = Blocks * N / 8;  // of 16 weight rows by 8 rows of x, per warp
-  static constexpr bool kShare = N >= 64;  // short runs finish tiles in shares, not by mail
-  static constexpr int kAtOnce = std::min(N / 8, kShare ? 2 : 4);  // fragments finished together
-  static constexpr int kPartial = kRows * N / 4;  // float4s of one CTA's sums for a tile
-  static_assert(StageK % 64 == 0 && kStageBytes % 1024 == 0 && kRows <= 256 &&
-                N % (8 * Cluster) == 0);
-};
-
-struct Args {
-  int m, n, k;
-  int stages_per_tile;
-  int quotient, remainder;  // of units by groups: see Cut
-  Activation activation;
-  bool out_is_float;
-  bool long_runs;      // a run is at least as long as a tile
-  bool pairs_aligned;  // two neighbours in a row of out (and residual) can be accessed as one word
-  const float* bias;
-  const void* residual;
-  void* out;
-  float4* mail;        // [CTA][kPartial], zero between kernels
-  float4* partials;    // [CTA][2][kPartial]: of the tiles in which its run begins and ends
-  unsigned* arrivals;  // [CTA][8 warps], zero between kernels
-  const void* x;       // this and the next two for kNorm
-  const float* norm_weight;
-  float norm_eps;
-};
 
 // Which units each group (CTA or cluster) has: the first `remainder` groups one more than the
 // others.
@@ -167,201 +116,6 @@ __device__ __forceinline__ bool arrived(const float4& v) {
          __float_as_uint(v.w) != 0;
 }
 
-// Transposes an 8 x 8 matrix of 16-bit values held by a warp, lane l holding columns 2 (l % 4) and
-// the next of row l / 4.
-__device__ __forceinline__ uint32_t transpose8x8(uint32_t pair) {
-  uint32_t transposed;
-  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(transposed) : "r"(pair));
-  return transposed;
-}
-
-__device__ __forceinline__ float silu(float v) {
-  return __fdividef(v, 1 + __expf(-v));
-}
-__device__ __forceinline__ float gelu_tanh(float v) {
-  // 0.5 v (1 + tanh u) = v / (1 + e^(-2u))
-  const float u = 0.7978845608f * (v + 0.044715f * v * v * v);
-  return __fdividef(v, 1 + __expf(-2 * u));
-}
-__device__ __forceinline__ float gelu(float v) {
-  return 0.5f * v * (1 + erff(0.7071067812f * v));
-}
-
-// Two neighbours of a row of 16-bit values; what lies at or behind `end` reads as 0, and is not
-// written.
-__device__ __forceinline__ uint32_t load_pair(const uint16_t* row, int at, int end, bool aligned) {
-  if (aligned) return at < end ? __ldcg(reinterpret_cast<const uint32_t*>(row + at)) : 0;
-  const uint32_t low = at < end ? __ldcg(row + at) : 0;
-  const uint32_t high = at + 1 < end ? __ldcg(row + at + 1) : 0;
-  return low | high << 16;
-}
-__device__ __forceinline__ void store_pair(uint16_t* row, int at, int end, bool aligned,
-                                           uint32_t pair) {
-  if (aligned) {
-    if (at < end) *reinterpret_cast<uint32_t*>(row + at) = pair;
-  } else {
-    if (at < end) row[at] = static_cast<uint16_t>(pair);
-    if (at + 1 < end) row[at + 1] = static_cast<uint16_t>(pair >> 16);
-  }
-}
-
-// The residual for finish(), in two parts so that it is on its way while the sums are awaited.
-// Lanes hold it as it lies in memory: pairs of neighbours of row x_row + lane / 4.
-template <int kCount>
-__device__ __forceinline__ void load_residual(const Args& args, uint32_t (&residual)[kCount][2],
-                                              int row, int x_row) {
-  if (args.residual == nullptr) return;
-  const int lane = threadIdx.x % 32, group = lane / 4, pair = 2 * (lane % 4);
-#pragma unroll
-  for (int i = 0; i < 2 * kCount; ++i) {
-    const int across = x_row + 8 * (i / 2) + group;
-    const auto* const from =
-        static_cast<const uint16_t*>(args.residual) + static_cast<int64_t>(across) * args.n;
-    residual[i / 2][i % 2] = across < args.m ? load_pair(from, row - group + 8 * (i % 2) + pair,
-                                                         args.n, args.pairs_aligned)
-                                             : 0;
-  }
-}
-
-// Bias, activation, residual and the store of kCount fragments: 16 weight rows by 8 rows of x each,
-// next to each other along x from x_row. v[i] holds sums at weight rows `row` (v[i][0], v[i][1])
-// and `row` + 8 (v[i][2], v[i][3]), as wgmma leaves them.
-template <typename T, bool kGelu, int kCount>
-__device__ __forceinline__ void finish(const Args& args, float (&v)[kCount][4],
-                                       const uint32_t (&residual)[kCount][2], int row, int x_row) {
-  const int lane = threadIdx.x % 32, group = lane / 4, pair = 2 * (lane % 4);
-  const bool gated = args.activation == Activation::kSwiGlu;
-  const int n = gated ? args.n / 2 : args.n;
-  const int column = gated ? (row - group) / 2 : row - group;  // of the fragments in out
-  const int across = x_row + group;  // the row of x that this lane has after a transposition
-  const int64_t at = static_cast<int64_t>(across) * n;
-
-  if (args.bias != nullptr) {
-    const float upper = row < args.n ? __ldg(args.bias + row) : 0;
-    const float lower = row + 8 < args.n ? __ldg(args.bias + row + 8) : 0;
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      v[i][0] += upper;
-      v[i][1] += upper;
-      v[i][2] += lower;
-      v[i][3] += lower;
-    }
-  }
-  if constexpr (kGelu) {
-#pragma unroll
-    for (int i = 0; i < 4 * kCount; ++i) {
-      float& value = v[i / 4][i % 4];
-      value = args.activation == Activation::kGelu ? gelu(value) : gelu_tanh(value);
-    }
-  } else if (gated) {
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      v[i][0] = silu(v[i][0]) * v[i][2];
-      v[i][1] = silu(v[i][1]) * v[i][3];
-    }
-  }
-  if (args.residual != nullptr) {
-#pragma unroll
-    for (int i = 0; i < 2 * kCount; ++i) {
-      const float2 sum = unpack2<T>(transpose8x8(residual[i / 2][i % 2]));
-      v[i / 2][2 * (i % 2)] += sum.x;
-      v[i / 2][2 * (i % 2) + 1] += sum.y;
-    }
-  }
-  if (args.out_is_float) {
-#pragma unroll
-    for (int i = 0; i < 4 * kCount; ++i) {
-      const int half = i % 4 / 2, to = column + 8 * half + group;
-      const int out_row = x_row + 8 * (i / 4) + pair + i % 2;
-      if (to < n && out_row < args.m && !(gated && half == 1)) {
-        static_cast<float*>(args.out)[static_cast<int64_t>(out_row) * n + to] = v[i / 4][i % 4];
-      }
-    }
-  } else {
-    auto* const out = static_cast<uint16_t*>(args.out) + at;
-#pragma unroll
-    for (int i = 0; i < 2 * kCount; ++i) {
-      const int half = i % 2;
-      const uint32_t packed = transpose8x8(pack2<T>(v[i / 2][2 * half], v[i / 2][2 * half + 1]));
-      if (across + 8 * (i / 2) < args.m && !(gated && half == 1)) {
-        store_pair(out + static_cast<int64_t>(8 * (i / 2)) * n, column + 8 * half + pair, n,
-                   args.pairs_aligned, packed);
-      }
-    }
-  }
-}
-
-// scale[kN] = 1 / rms of each row of x, by all consumers together; 0 for rows that are padding.
-// `sums` [warps][kN] is scratch.
-template <typename T, typename C>
-__device__ void inverse_rms(const Args& args, float* sums, float* scale) {
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int words = args.k / 8;
-  const auto* const x = static_cast<const uint4*>(args.x);
-  for (int row = 0; row < args.m; ++row) {
-    float sum = 0;
-#pragma unroll 4
-    for (int i = threadIdx.x; i < words; i += C::kConsumers) {
-      float v[8];
-      unpack8<T>(__ldcg(x + static_cast<int64_t>(row) * words + i), v);
-#pragma unroll
-      for (int e = 0; e < 8; ++e) sum += v[e] * v[e];
-    }
-#pragma unroll
-    for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
-    if (lane == 0) sums[warp * C::kN + row] = sum;
-  }
-  sm90::named_barrier(1, C::kConsumers);
-  if (threadIdx.x < C::kN) {
-    float sum = 0;
-    for (int w = 0; w < C::kWarps; ++w) sum += sums[w * C::kN + threadIdx.x];
-    scale[threadIdx.x] =
-        threadIdx.x < args.m ? rsqrtf(sum / static_cast<float>(args.k) + args.norm_eps) : 0;
-  }
-  sm90::named_barrier(1, C::kConsumers);
-}
-
-// Normalises the stage's piece of x in place. It lies as the copy engine left it: rows of 128
-// bytes, the 16-byte words of row r permuted by XOR with r % 8. `gain` was loaded ahead by
-// load_gain().
-template <typename C>
-inline constexpr int kNormWords = (C::kBoxes * C::kN * 8 + C::kConsumers - 1) / C::kConsumers;
-
-template <typename C>
-__device__ __forceinline__ void load_gain(const Args& args, int k,
-                                          float4 (&gain)[kNormWords<C>][2]) {
-#pragma unroll
-  for (int i = 0; i < kNormWords<C>; ++i) {
-    const int word = i * C::kConsumers + threadIdx.x;
-    const int column = k + 64 * (word / (8 * C::kN)) + 8 * (word % 8);
-    const auto* const from = reinterpret_cast<const float4*>(args.norm_weight + column);
-    const bool inside = column < args.k;  // k is a multiple of 8
-    gain[i][0] = inside ? __ldg(from) : float4{};
-    gain[i][1] = inside ? __ldg(from + 1) : float4{};
-  }
-}
-template <typename T, typename C>
-__device__ __forceinline__ void normalise(unsigned char* x, const float* scale,
-                                          const float4 (&gain)[kNormWords<C>][2]) {
-#pragma unroll
-  for (int i = 0; i < kNormWords<C>; ++i) {
-    const int word = i * C::kConsumers + threadIdx.x;
-    const int box = word / (8 * C::kN), row = word / 8 % C::kN, column = word % 8;
-    auto* const at =
-        reinterpret_cast<uint4*>(x + box * C::kXBox + row * 128 + 16 * (column ^ (row % 8)));
-    if (box >= C::kBoxes) break;
-    float v[8];
-    unpack8<T>(*at, v);
-    const float s = scale[row];
-    const float* const g = reinterpret_cast<const float*>(gain[i]);
-#pragma unroll
-    for (int e = 0; e < 8; ++e) v[e] = v[e] * s * g[e];
-    *at = pack8<T>(v);
-  }
-  sm90::fence_shared_for_async();
-  sm90::named_barrier(1, C::kConsumers);
-}
-
 // What a CTA works on, and with what.
 template <typename C>
 struct Work {
@@ -386,7 +140,7 @@ __device__ __forceinline__ void load_weight(const Work<C>& work, const CUtensorM
                                             int unit) {
   const int tile = unit / work.args.stages_per_tile;
   const int k = (unit - tile * work.args.stages_per_tile) * C::kStageK;
-  sm90::arrive_expecting(work.full + stage, C::kStageBytes);
+  sm90::arrive_expecting(work.full + stage, work.args.stage_bytes);
 #pragma unroll
   for (int box = 0; box < C::kBoxes; ++box) {
     sm90::load_box(work.weight(stage) + box * C::kWeightBox, map, k + 64 * box,
@@ -403,7 +157,7 @@ __device__ __forceinline__ void load_x(const Work<C>& work, const CUtensorMap* m
     if constexpr (C::kCluster == 1) {
       sm90::load_box(to, map, k + 64 * box, 0, work.full + stage);
     } else {
-      const int first = work.rank * (C::kN / C::kCluster);
+      const int first = work.rank * work.args.x_rows;
       sm90::load_box_multicast(to + first * 128, map, k + 64 * box, first, work.full + stage,
                                (1 << C::kCluster) - 1);
     }
@@ -732,6 +486,8 @@ void launch_skinny_as(const Launch& on, const LinearCall& call, void* workspace)
   args.n = call.n;
   args.k = call.k;
   args.stages_per_tile = stages;
+  args.x_rows = (call.m + 8 * C::kCluster - 1) / (8 * C::kCluster) * 8;
+  args.stage_bytes = C::kBoxes * (C::kWeightBox + args.x_rows * C::kCluster * 128);
   args.quotient = units / groups;
   args.remainder = units % groups;
   args.long_runs = args.quotient >= stages;
@@ -750,7 +506,7 @@ void launch_skinny_as(const Launch& on, const LinearCall& call, void* workspace)
   const CUtensorMap weight_map =
       make_tensor_map(call.weight, call.dtype, call.n, call.k, call.k, C::kRows);
   const CUtensorMap x_map =
-      make_tensor_map(call.x, call.dtype, call.m, call.k, call.k, C::kN / C::kCluster);
+      make_tensor_map(call.x, call.dtype, call.m, call.k, call.k, args.x_rows);
   Grid grid;
   grid.blocks = dim3(static_cast<unsigned>(groups * C::kCluster));
   grid.threads = dim3(C::kThreads);

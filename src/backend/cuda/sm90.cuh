@@ -222,12 +222,20 @@ __device__ __forceinline__ uint32_t peer_address(const void* shared, uint32_t ra
       : "r"(shared_address(shared)), "r"(rank));
   return address;
 }
-// Writes 8 bytes there and counts them at a barrier of that CTA: whoever waits for it sees them.
+// Writes 8 or 16 bytes there and counts them at a barrier of that CTA: whoever waits for it sees
+// them.
 __device__ __forceinline__ void store_to_peer(uint32_t to, uint2 value, uint32_t barrier) {
   asm volatile(
       "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.b32 [%0], {%1, %2}, [%3];" ::
           "r"(to),
       "r"(value.x), "r"(value.y), "r"(barrier)
+      : "memory");
+}
+__device__ __forceinline__ void store_to_peer(uint32_t to, float4 value, uint32_t barrier) {
+  asm volatile(
+      "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.f32"
+      " [%0], {%1, %2, %3, %4}, [%5];" ::"r"(to),
+      "f"(value.x), "f"(value.y), "f"(value.z), "f"(value.w), "r"(barrier)
       : "memory");
 }
 // The same variable in the shared memory of CTA `rank` of the cluster.
