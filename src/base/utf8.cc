@@ -47,6 +47,14 @@ bool valid_utf8(std::string_view text) {
       i += 8;
     }
     if (i >= text.size()) break;
+    // Then three bytes of which any two continuations will do, which is most of the rest.
+    const auto* b = reinterpret_cast<const unsigned char*>(text.data() + i);
+    while (i + 3 <= text.size() && b[0] >= 0xE1 && b[0] <= 0xEF && b[0] != 0xED &&
+           (b[1] & 0xC0) == 0x80 && (b[2] & 0xC0) == 0x80) {
+      i += 3;
+      b += 3;
+    }
+    if (i >= text.size()) break;
     const Decoded d = decode_utf8(text, i);
     if (!d.valid) return false;
     i += d.length;
