@@ -11,13 +11,17 @@ namespace octavo {
 struct ModelOptions {
   std::string model;        // a directory with config.json, or owner/name in the Hugging Face cache
   std::string served_name;  // as clients and metrics name it; empty: `model`
-  std::string tokenizer;    // directory or tokenizer.json; empty: the model's
+  std::string tokenizer;    // directory or a tokenizer's file; empty: the model's
   std::string dtype = "auto";        // auto, bfloat16, float16, float32
   std::string load_format = "auto";  // auto, safetensors, dummy
   std::optional<int> max_model_len;  // none: config.json's, lowered to what the KV cache holds
   std::string generation_config =
       "auto";  // auto: the model's generation_config.json; vllm: none; or a directory
   std::string chat_template;  // file or template text; empty: the model's
+  // Special tokens written in the messages of a chat are recognised, as in vLLM: whoever writes a
+  // message can then write the model's role markers too.
+  bool trust_request_special_tokens = false;
+  std::string chat_template_content_format = "auto";  // auto, string, openai (a list of parts)
   int64_t seed = 0;
 };
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "octavo/config.h"
+#include "octavo/engine_state.h"
 #include "octavo/outputs.h"
 #include "octavo/sampling_params.h"
 #include "octavo/status.h"
@@ -77,7 +78,9 @@ class EngineClient {
 
   // Queues a request and returns its id. Errors are the request's own: parameters out of range, a
   // prompt longer than the context (param "input_tokens", vLLM's words), ids outside the
-  // vocabulary, an engine that drains or has stopped. Any thread; does not block on the model.
+  // vocabulary, a structured output that cannot be enforced, an engine that drains or has stopped.
+  // Any thread; does not block on the model, but on a grammar that is not compiled yet: usually
+  // milliseconds, at most some seconds.
   virtual StatusOr<std::string> submit(GenerateRequest request,
                                        std::shared_ptr<StreamSink> sink) = 0;
   // Ends a request soon; its sink gets a last output with kAbort. Unknown ids are ignored. Any
@@ -87,6 +90,9 @@ class EngineClient {
   virtual const ModelInfo& model() const = 0;
   virtual const Text& text() const = 0;
   virtual EngineStats stats() const = 0;
+  // Calls `reader` with a state at most a few tenths of a second old, once, from any thread and
+  // perhaps before this returns. Costs the engine nothing while nobody asks. Any thread.
+  virtual void inspect(StateReader reader) = 0;
   // Not ok once the engine can serve no more, with the reason. Any thread.
   virtual Status health() const = 0;
   // Prometheus text of the engine's own metrics (vLLM's names). Any thread.

@@ -14,6 +14,30 @@ namespace octavo {
 
 using TokenId = int32_t;
 
+// What an answer must look like, whatever the model would rather say. Only tokens that lead there
+// are drawn, and the end of the answer only where it is complete.
+struct StructuredOutput {
+  enum class Kind { kJsonSchema, kJsonObject, kRegex, kChoice, kGrammar, kStructuralTag };
+  Kind kind = Kind::kJsonObject;
+  // kJsonSchema: the schema, as JSON; kJsonObject: nothing; kRegex: the whole answer matches it;
+  // kChoice: a JSON list of strings; kGrammar: EBNF in GBNF's dialect, from its rule `root`;
+  // kStructuralTag: JSON, {"type": "structural_tag", "format": …} or the older {"structures": …,
+  // "triggers": …}.
+  std::string text;
+  // Of the JSON kinds: no white space but one blank after `:` and `,`.
+  bool disable_any_whitespace = false;
+  std::string field = "structured_outputs";  // of a request: what an error names as its `param`
+};
+
+// The thinking that may come before an answer. Neither `structured_output` nor anything else that
+// constrains the answer holds within it.
+struct ThinkingBlock {
+  std::string start;  // "<think>"; empty: the model cannot open a block
+  std::string end;    // "</think>"
+  bool open = false;  // the prompt has opened the block; else the answer may begin with it
+  std::optional<int> max_tokens;  // so many tokens between start and end, then `end` is forced
+};
+
 struct SamplingParams {
   int n = 1;                     // sequences for one prompt
   float presence_penalty = 0;    // [-2, 2], over output tokens
@@ -36,7 +60,10 @@ struct SamplingParams {
   std::vector<std::string> bad_words;
   bool include_stop_str_in_output = false;
   bool skip_special_tokens = true;
+  std::vector<TokenId> shown_special_tokens;  // ascending; these are text even so
   bool detokenize = true;
+  std::optional<StructuredOutput> structured_output;
+  std::optional<ThinkingBlock> thinking;  // of models that think, as the prompt left it
 
   // Checks ranges, with vLLM's words, and what needs the vocabulary when vocab_size > 0. Normalises
   // on the way as vLLM does: greedy resets top_p, top_k and min_p; a temperature in (0, 0.01)

@@ -13,10 +13,26 @@
 
 namespace octavo {
 
+// Bytes [begin, end) of a text.
+struct TextRange {
+  size_t begin = 0, end = 0;
+  bool operator==(const TextRange&) const = default;
+};
+
 struct EncodeOptions {
   bool add_special_tokens = true;  // what the tokenizer adds by itself, such as <s>
   bool parse_special_tokens =
       true;  // special tokens written in the text are recognised; false: they are plain text
+  // Ascending and disjoint: a special token that touches one of these is plain text too. Nothing
+  // else about the encoding changes.
+  std::span<const TextRange> plain = {};
+};
+
+struct RenderedChat {
+  std::string text;
+  // What came with the request and may write no special token: EncodeOptions::plain. Empty with
+  // ModelOptions::trust_request_special_tokens.
+  std::vector<TextRange> from_request;
 };
 
 // A conversation to render. Messages and tools are dicts as in the OpenAI API.
@@ -46,9 +62,11 @@ class Text {
   virtual int vocab_size() const = 0;
 
   virtual bool has_chat_template() const = 0;
+  // The Jinja source of the chat template; empty where there is none.
+  virtual std::string_view chat_template() const { return {}; }
   // Renders the conversation. Errors: kInvalidArgument with the template's own message when it
   // raises, or when the model has no chat template.
-  virtual StatusOr<std::string> render_chat(const ChatPrompt& prompt) const = 0;
+  virtual StatusOr<RenderedChat> render_chat(const ChatPrompt& prompt) const = 0;
 };
 
 }  // namespace octavo

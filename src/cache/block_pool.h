@@ -22,6 +22,9 @@ namespace octavo {
 
 class PrefixNode;
 
+// Cached is evictable; used and shared are held, by one and by several.
+enum class BlockState { kFree, kCached, kUsed, kShared };
+
 class BlockPool {
  public:
   explicit BlockPool(int num_blocks);
@@ -41,6 +44,11 @@ class BlockPool {
   void release(BlockId block);
 
   int ref_count(BlockId block) const { return at(block).refs; }
+  BlockState state(BlockId block) const {
+    const Block& b = at(block);
+    if (b.refs > 0) return b.refs > 1 ? BlockState::kShared : BlockState::kUsed;
+    return b.node ? BlockState::kCached : BlockState::kFree;
+  }
   PrefixNode* node(BlockId block) const { return at(block).node; }
   // REQUIRES: the block is held and has no identity.
   void set_node(BlockId block, PrefixNode* node);

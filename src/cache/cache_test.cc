@@ -295,6 +295,39 @@ TEST(Capacity, DemandCountsOneWindowAndOneChunk) {
   cache.release(blocks);
 }
 
+TEST(KvManager, TheMapShowsWhichBlocksAreFreeUsedSharedAndCached) {
+  KvManager cache({{.num_blocks = 8}}, 4, true);
+  EXPECT_EQ(cache.maps()[0].runs, "8f");
+  SequenceBlocks first = compute(cache, sequence_of(8));  // two blocks
+  compute_and_release(cache, sequence_of(4, 100));        // one that stays, known
+  SequenceBlocks second;
+  ASSERT_EQ(cache.match_prefix(sequence_of(6), "", second), 4);
+  const CacheMap map = cache.maps()[0];
+  EXPECT_EQ(map.runs, "1s1u1c5f");
+  EXPECT_EQ(map.num_blocks, 8);
+  EXPECT_EQ(map.shared, 1);
+  EXPECT_EQ(map.used, 1);
+  EXPECT_EQ(map.cached, 1);
+  EXPECT_EQ(map.free, 5);
+  cache.release(second);
+  cache.release(first);
+  EXPECT_EQ(cache.maps()[0].runs, "3c5f");
+}
+
+TEST(KvManager, TheMapOfAHugeCacheIsBoundedAndHidesNoUsedBlock) {
+  const int num_blocks = 3 * CacheMap::kMaxCells - 1;
+  KvManager cache({{.num_blocks = num_blocks}, {.num_blocks = 8, .window = 16}}, 4, true);
+  SequenceBlocks blocks = compute(cache, sequence_of(16));  // four blocks: a cell and a third
+  const std::vector<CacheMap> maps = cache.maps();
+  EXPECT_EQ(maps[0].blocks_per_cell, 3);
+  EXPECT_EQ(maps[0].runs, "2u" + std::to_string(CacheMap::kMaxCells - 2) + "f");
+  EXPECT_EQ(maps[0].used, 4);
+  EXPECT_EQ(maps[0].free, num_blocks - 4);
+  EXPECT_EQ(maps[1].runs, "4u4f");
+  EXPECT_EQ(maps[1].window, 16);
+  cache.release(blocks);
+}
+
 TEST(KvManager, ResetForgetsWhatNobodyHolds) {
   KvManager cache({{.num_blocks = 8}}, 4, true);
   compute_and_release(cache, sequence_of(8, 100));

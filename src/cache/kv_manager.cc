@@ -11,6 +11,40 @@
 
 namespace octavo {
 
+namespace {
+
+CacheMap draw(const BlockPool& pool, int window) {
+  CacheMap map{.num_blocks = pool.size(), .window = window};
+  map.blocks_per_cell = std::max(1, (pool.size() + CacheMap::kMaxCells - 1) / CacheMap::kMaxCells);
+  int counts[4] = {};
+  int run = 0;
+  auto run_state = BlockState::kFree;
+  const auto end_run = [&] {
+    if (run > 0) map.runs.append(std::to_string(run)) += "fcus"[static_cast<int>(run_state)];
+    run = 0;
+  };
+  for (int block = 0; block < pool.size();) {
+    auto cell = BlockState::kFree;
+    const int end = std::min(pool.size(), block + map.blocks_per_cell);
+    for (; block < end; ++block) {
+      const BlockState state = pool.state(BlockId(block));
+      ++counts[static_cast<int>(state)];
+      cell = std::max(cell, state);
+    }
+    if (cell != run_state) end_run();
+    run_state = cell;
+    ++run;
+  }
+  end_run();
+  map.free = counts[0];
+  map.cached = counts[1];
+  map.used = counts[2];
+  map.shared = counts[3];
+  return map;
+}
+
+}  // namespace
+
 struct KvManager::Impl {
   struct Group {
     explicit Group(const CacheGroupSpec& spec) : pool(spec.num_blocks), window(spec.window) {}
@@ -271,6 +305,12 @@ KvStats KvManager::stats() const {
   }
   stats.cached_blocks = impl_->prefixes.num_blocks();
   return stats;
+}
+
+std::vector<CacheMap> KvManager::maps() const {
+  std::vector<CacheMap> maps;
+  for (const Impl::Group& group : impl_->groups) maps.push_back(draw(group.pool, group.window));
+  return maps;
 }
 
 std::string KvManager::check_invariants(const std::vector<const SequenceBlocks*>* holders) const {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/strong_id.h"
+#include "octavo/engine_state.h"
 #include "octavo/sampling_params.h"
 
 namespace octavo {
@@ -88,6 +89,8 @@ class KvManager {
   bool fits_alone(int num_tokens, int chunk) const;
   void reset_prefix_cache();
   KvStats stats() const;
+  // What each group's blocks are doing, one map per group. Walks over all blocks.
+  std::vector<CacheMap> maps() const;
   // Empty, or what is wrong: counts, lists and identities against a walk over everything; with
   // `holders` (all sequences that hold blocks), also that they explain every reference.
   std::string check_invariants(const std::vector<const SequenceBlocks*>* holders = nullptr) const;

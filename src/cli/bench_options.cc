@@ -84,6 +84,9 @@ void declare_sampling(FlagSet& flags, BenchSampling& sampling) {
   flags.number("temperature", &sampling.temperature, {0, 2}, "0: greedy");
   flags.number("top-p", &sampling.top_p, {0.001, 1}, "");
   flags.integer("logprobs", &sampling.logprobs, {-1, 20}, "alternatives of each token; -1: none");
+  flags.choice("structured-output", &sampling.structured_output,
+               {{"none", "none"}, {"json", "json"}},
+               "json: every answer follows a JSON schema, without end");
 }
 
 void declare_server_under_test(FlagSet& flags, BenchServeOptions& o) {

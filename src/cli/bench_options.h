@@ -18,6 +18,8 @@ struct BenchSampling {
   double temperature = 1;  // 0: greedy
   double top_p = 1;
   int logprobs = -1;  // of each token, with that many alternatives; -1: none
+  // "json": every answer is JSON of a schema that never comes to an end; shows what masks cost.
+  std::string structured_output = "none";
 };
 
 // One batch of equal requests, again and again. Prefix caching is off unless asked for.

@@ -1,4 +1,4 @@
-// Finds a model's folder. The cache's layout is huggingface_hub's.
+// Finds a model's folder, and has it downloaded where it is not on this machine.
 #include "cli/model_path.h"
 
 #include <algorithm>
@@ -7,6 +7,12 @@
 #include <filesystem>
 #include <fstream>
 #include <system_error>
+
+#include "base/status_macros.h"
+#include "cli/download_view.h"
+#include "hub/download.h"
+#include "hub/names.h"
+#include "hub/remote.h"
 
 namespace octavo::cli {
 namespace fs = std::filesystem;
@@ -22,24 +28,18 @@ bool is_folder(const fs::path& path) {
   return fs::is_directory(path, ignored);
 }
 
-std::string hub_cache_of_environment() {
-  for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}) {
-    if (const std::string dir = environment(name); !dir.empty()) return dir;
-  }
-  if (const std::string home = environment("HF_HOME"); !home.empty()) return home + "/hub";
+std::string hub_home() {
+  if (std::string home = environment("HF_HOME"); !home.empty()) return home;
   if (const std::string cache = environment("XDG_CACHE_HOME"); !cache.empty())
-    return cache + "/huggingface/hub";
-  return environment("HOME") + "/.cache/huggingface/hub";
+    return cache + "/huggingface";
+  return environment("HOME") + "/.cache/huggingface";
 }
 
-// One slash between two names of letters, digits, '.', '_' and '-'.
-bool looks_like_hub_name(std::string_view model) {
-  const size_t slash = model.find('/');
-  if (slash == 0 || slash == std::string_view::npos || slash + 1 == model.size()) return false;
-  if (model[0] == '.' || model.find('/', slash + 1) != std::string_view::npos) return false;
-  return std::all_of(model.begin(), model.end(), [](unsigned char c) {
-    return std::isalnum(c) || c == '/' || c == '.' || c == '_' || c == '-';
-  });
+std::string hub_cache_of_environment() {
+  for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}) {
+    if (std::string dir = environment(name); !dir.empty()) return dir;
+  }
+  return hub_home() + "/hub";
 }
 
 std::string first_word_of_file(const fs::path& path) {
@@ -47,6 +47,49 @@ std::string first_word_of_file(const fs::path& path) {
   std::string word;
   file >> word;
   return word;
+}
+
+// The name and the revision that are meant by a model as it is written and by --revision.
+StatusOr<hub::ModelReference> reference_to(const std::string& model, const std::string& revision) {
+  ASSIGN_OR_RETURN(hub::ModelReference reference, hub::parse_model_reference(model));
+  if (!revision.empty() && !hub::is_revision(revision))
+    return invalid_argument("--revision: '" + revision + "' is none: a branch, tag or commit");
+  if (!reference.revision.empty() && !revision.empty() && reference.revision != revision)
+    return invalid_argument("model " + model + ": --revision names another one: " + revision);
+  if (reference.revision.empty()) reference.revision = revision.empty() ? "main" : revision;
+  return reference;
+}
+
+bool is_on(const std::string& word) {
+  std::string lower = word;
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  return lower == "1" || lower == "true" || lower == "yes" || lower == "on";
+}
+
+// HF_TOKEN, or the file in which `hf auth login` keeps it.
+std::string hub_token() {
+  for (const char* name : {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}) {
+    if (std::string token = environment(name); !token.empty()) return token;
+  }
+  if (is_on(environment("HF_HUB_DISABLE_IMPLICIT_TOKEN"))) return "";
+  std::string file = environment("HF_TOKEN_PATH");
+  if (file.empty()) file = hub_home() + "/token";
+  return first_word_of_file(file);
+}
+
+// A folder or nothing, if `model` is no name of the hub's.
+StatusOr<std::string> find_folder(const std::string& model) {
+  if (is_folder(model)) return model;
+  std::error_code ignored;
+  if (fs::exists(model, ignored))
+    return invalid_argument("model " + model + " is a file, not a folder");
+  if (!hub::parse_model_reference(model).ok()) {
+    return invalid_argument(
+        "model " + model + ": no such folder" +
+        (model.find('@') == std::string::npos ? "" : ", and no owner/name@revision"));
+  }
+  return std::string();
 }
 
 }  // namespace
@@ -69,29 +112,43 @@ ModelPlaces places_of_this_machine(const std::string& download_dir) {
 
 StatusOr<std::string> find_model(const std::string& model, const std::string& revision,
                                  const ModelPlaces& places) {
-  if (is_folder(model)) return model;
-  std::error_code ignored;
-  if (fs::exists(model, ignored))
-    return invalid_argument("model " + model + " is a file, not a folder");
-  if (!looks_like_hub_name(model)) return not_found("model " + model + ": no such folder");
+  ASSIGN_OR_RETURN(std::string folder, find_folder(model));
+  if (!folder.empty()) return folder;
+  ASSIGN_OR_RETURN(const hub::ModelReference wanted, reference_to(model, revision));
+  const auto snapshot =
+      hub::HubCache(places.hub_cache).find_snapshot(wanted.model, wanted.revision);
+  if (snapshot.ok()) return snapshot->string();
+  return not_found("model " + model + ": no such folder, and " + snapshot.status().message() +
+                   " (" + places.hub_cache + ")");
+}
 
-  std::string folder = "models--" + model;
-  folder.replace(folder.find('/'), 1, "--");
-  const fs::path repository = fs::path(places.hub_cache) / folder;
-  const std::string wanted = revision.empty() ? "main" : revision;
-  if (!is_folder(repository)) {
-    return not_found(
-        "model " + model + ": no such folder, and it is not in the Hugging Face cache (" +
-        places.hub_cache + "); octavo downloads nothing yet: `hf download " + model + "` does");
+StatusOr<std::string> pull_model(const std::string& model, const std::string& revision,
+                                 const ModelPlaces& places, hub::Wanted wanted) {
+  ASSIGN_OR_RETURN(const hub::ModelReference reference, reference_to(model, revision));
+  if (is_on(environment("HF_HUB_OFFLINE")) || is_on(environment("TRANSFORMERS_OFFLINE")))
+    return unavailable("HF_HUB_OFFLINE forbids to ask for it");
+  std::string endpoint = environment("HF_ENDPOINT");
+  if (endpoint.empty()) endpoint = "https://huggingface.co";
+  ASSIGN_OR_RETURN(const hub::Remote remote, hub::Remote::make(endpoint, hub_token()));
+  DownloadView view(reference.model);
+  const auto snapshot =
+      hub::download(remote, hub::HubCache(places.hub_cache), reference.model, reference.revision,
+                    wanted, [&](const hub::DownloadProgress& progress) { view.show(progress); });
+  view.finish(snapshot.ok());
+  if (!snapshot.ok()) return snapshot.status();
+  return snapshot->string();
+}
+
+StatusOr<std::string> obtain_model(const std::string& model, const std::string& revision,
+                                   const ModelPlaces& places, hub::Wanted wanted) {
+  auto found = find_model(model, revision, places);
+  if (found.ok() && (is_folder(model) || hub::is_whole(*found, wanted))) return found;
+  if (!found.ok() && found.status().code() != StatusCode::kNotFound) return found;
+  auto pulled = pull_model(model, revision, places, wanted);
+  if (pulled.ok() || !found.ok()) {
+    return pulled.ok() ? pulled : pulled.status().with_context(found.status().message());
   }
-  std::string commit = first_word_of_file(repository / "refs" / wanted);
-  if (commit.empty()) commit = wanted;
-  const fs::path snapshot = repository / "snapshots" / commit;
-  if (!is_folder(snapshot)) {
-    return not_found("model " + model + ": the Hugging Face cache has no revision '" + wanted +
-                     "' of it");
-  }
-  return snapshot.string();
+  return pulled.status().with_context("model " + model + " is not whole in the cache");
 }
 
 StatusOr<std::string> find_bundled_model(const ModelPlaces& places) {

@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "cli/model_path.h"
+#include "hub/names.h"
+#include "text/parsers/output_parser.h"
 
 namespace octavo::cli {
 namespace {
@@ -19,7 +21,7 @@ std::string environment(const char* name) {
 void declare_model_flags(FlagSet& flags, ModelOptions& model, ModelSource& source) {
   flags.group("Model");
   flags.text("tokenizer", &model.tokenizer, "PATH",
-             "folder or tokenizer.json; otherwise the model's");
+             "folder or tokenizer's file; otherwise the model's");
   flags.choice("dtype", &model.dtype,
                {{"auto", "auto"},
                 {"bfloat16", "bfloat16"},
@@ -46,9 +48,14 @@ void declare_model_flags(FlagSet& flags, ModelOptions& model, ModelSource& sourc
   flags.text("generation-config", &model.generation_config, "auto|vllm|DIR",
              "where default sampling comes from; vllm: none");
   flags.text("chat-template", &model.chat_template, "FILE|TEXT", "otherwise the model's");
+  flags.choice("chat-template-content-format", &model.chat_template_content_format,
+               {{"auto", "auto"}, {"string", "string"}, {"openai", "openai"}},
+               "text as one string, or as a list of parts; auto: tried out on the template");
+  flags.toggle("trust-request-special-tokens", &model.trust_request_special_tokens,
+               "special tokens in chat messages count, role markers too");
   flags.integer("seed", &model.seed, {}, "seed of requests that bring none");
   flags.text("revision", &source.revision, "REV",
-             "revision in the Hugging Face cache; otherwise main");
+             "branch, tag or commit of owner/name; otherwise main");
   flags.text("download-dir", &source.download_dir, "DIR",
              "the Hugging Face cache; otherwise as HF_HOME says");
 }
@@ -120,6 +127,23 @@ void declare_device_flags(FlagSet& flags, EngineOptions& engine, ModelSource& so
                "otherwise OCTAVO_LOG_LEVEL, or info");
 }
 
+void declare_parser_flags(FlagSet& flags, serve::ServerOptions& server) {
+  const auto choices = [](const std::vector<std::string_view>& parsers) {
+    std::vector<std::pair<std::string, std::string>> out = {{"auto", "auto"}, {"none", "none"}};
+    for (const std::string_view name : parsers) out.emplace_back(name, name);
+    return out;
+  };
+  flags.choice("tool-call-parser", &server.tool_call_parser, choices(text::tool_parser_names()),
+               "how the model writes tool calls; auto: as its chat template shows");
+  flags.choice("reasoning-parser", &server.reasoning_parser,
+               choices(text::reasoning_parser_names()),
+               "how the model marks its thinking; auto: as its chat template shows");
+  flags.toggle("enable-auto-tool-choice", &server.enable_auto_tool_choice,
+               "tools may be given without tool_choice");
+  flags.toggle("exclude-tools-when-tool-choice-none", &server.exclude_tools_when_tool_choice_none,
+               "the chat template does not see the tools then");
+}
+
 void declare_server_flags(FlagSet& flags, ServeOptions& options) {
   serve::ServerOptions& server = options.server;
   flags.group("Server");
@@ -129,10 +153,12 @@ void declare_server_flags(FlagSet& flags, ServeOptions& options) {
              "keys to ask for; otherwise OCTAVO_API_KEY or VLLM_API_KEY");
   flags.list("served-model-name", &server.served_model_names, "NAME",
              "names in requests; the first one is reported");
+  declare_parser_flags(flags, server);
   flags.integer("stream-interval", &server.stream_interval, {1}, "tokens in one event of a stream");
   flags.number("shutdown-timeout", &server.shutdown_timeout_seconds, {0},
                "seconds that requests may take to end after SIGTERM");
   flags.toggle("enable-log-requests", &server.enable_log_requests, "log each request");
+  flags.turn_on("disable-page", &server.disable_page, "no page for browsers at /");
   flags.turn_on("disable-log-stats", &options.disable_log_stats,
                 "no line of statistics every 10 s");
   const auto bytes = [&flags](std::string name, size_t* target, std::string help) {
@@ -167,8 +193,10 @@ void declare_engine_flags(FlagSet& flags, EngineOptions& engine, ModelSource& so
 FlagSet make_serve_flags(ServeOptions& options) {
   FlagSet flags(
       "octavo serve [MODEL] [flags]",
-      "Serves MODEL over OpenAI's API. MODEL is a folder with config.json, or owner/name in the\n"
-      "Hugging Face cache; without it the bundled octavo-tiny is served.\n"
+      "Serves MODEL over OpenAI's API. MODEL is a folder with config.json, or "
+      "owner/name[@revision]\n"
+      "of the Hugging Face hub, which is downloaded when it is not in the cache; without it the\n"
+      "bundled octavo-tiny is served.\n"
       "--config FILE reads flags from YAML (`max-num-seqs: 64`); the command line wins over it.\n"
       "--help=WORD shows the flags about WORD.");
   declare_server_flags(flags, options);
@@ -195,15 +223,20 @@ StatusOr<std::string> resolve_engine_paths(EngineOptions& engine, const ModelSou
     name = std::string(kBundledModel);
     ASSIGN_OR_RETURN(engine.model.model, find_bundled_model(places));
   } else {
-    ASSIGN_OR_RETURN(engine.model.model, find_model(name, source.revision, places));
+    const auto wanted = engine.model.load_format == "dummy" ? hub::Wanted::kAllButWeights
+                                                            : hub::Wanted::kEverything;
+    ASSIGN_OR_RETURN(engine.model.model, obtain_model(name, source.revision, places, wanted));
   }
   if (!engine.model.tokenizer.empty() && !std::filesystem::exists(engine.model.tokenizer)) {
-    auto tokenizer = find_model(engine.model.tokenizer, source.revision, places);
+    auto tokenizer = obtain_model(engine.model.tokenizer, "", places, hub::Wanted::kAllButWeights);
     if (!tokenizer.ok()) return tokenizer.status().with_context("--tokenizer");
     engine.model.tokenizer = *tokenizer;
   }
   while (name.size() > 1 && name.back() == '/') name.pop_back();
-  return name;
+  if (std::filesystem::exists(name)) return name;
+  // Clients name a model of the hub without its revision.
+  const auto reference = hub::parse_model_reference(name);
+  return reference.ok() ? reference->model : name;
 }
 
 Status apply_log_level(const std::string& level) {

@@ -142,7 +142,17 @@ TEST(Vllm, FlagsThatWeLackAreRefusedByName) {
             "-tp 2 is known to vLLM but not supported by octavo yet");
   EXPECT_EQ(parse({"--quantization", "awq"}).status.code(), StatusCode::kUnimplemented);
   EXPECT_EQ(parse({"--lora-modules", "a=b", "c=d"}).status.code(), StatusCode::kUnimplemented);
-  EXPECT_EQ(parse({"--reasoning-parser"}).status.message(), "--reasoning-parser needs a value");
+  EXPECT_EQ(parse({"--tool-server"}).status.message(), "--tool-server needs a value");
+}
+
+TEST(Parsers, AreNamedAsInVllmAndCheckedAtOnce) {
+  const Parsed p = parse({"m", "--enable-auto-tool-choice", "--tool-call-parser", "hermes",
+                          "--reasoning-parser=qwen3"});
+  ASSERT_TRUE(p.status.ok()) << p.status.message();
+  EXPECT_EQ(p.options.server.tool_call_parser, "hermes");
+  EXPECT_EQ(p.options.server.reasoning_parser, "qwen3");
+  EXPECT_NE(parse({"m", "--tool-call-parser", "herme"}).status.message().find("hermes"),
+            std::string::npos);
 }
 
 TEST(Vllm, TheTableHasNoFlagTwiceAndNoneOfOurs) {

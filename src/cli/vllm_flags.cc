@@ -75,13 +75,9 @@ constexpr VllmFlag kFlags[] = {
     {"moe-backend", "", kValue, "*"},
     {"linear-backend", "", kValue, "*"},
     // Structured output, reasoning, tools
-    {"reasoning-parser", "", kValue, ""},
     {"reasoning-parser-plugin", "", kValue, ""},
     {"reasoning-config", "", kValue, ""},
     {"structured-outputs-config", "", kValue, "{}"},
-    {"enable-auto-tool-choice", "", kSwitch, ""},
-    {"exclude-tools-when-tool-choice-none", "", kSwitch, ""},
-    {"tool-call-parser", "", kValue, ""},
     {"tool-parser-plugin", "", kValue, ""},
     {"tool-server", "", kValue, ""},
     // Parallel
@@ -246,7 +242,6 @@ constexpr VllmFlag kFlags[] = {
     {"return-tokens-as-token-ids", "", kSwitch, ""},
     {"tokens-only", "", kSwitch, ""},
     {"grpc", "", kSwitch, ""},
-    {"chat-template-content-format", "", kValue, "auto|string"},
     {"trust-request-chat-template", "", kSwitch, ""},
     {"default-chat-template-kwargs", "", kValue, "{}"},
     {"response-role", "", kValue, "assistant"},

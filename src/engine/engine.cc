@@ -89,9 +89,25 @@ EngineStats Engine::stats() const {
   return stats_;
 }
 
+void Engine::inspect(StateReader reader) {
+  if (!inspections_.ask(std::move(reader))) return;
+  post([this] { inspections_.answer(make_state()); });
+}
+
+std::shared_ptr<const EngineState> Engine::make_state() const {
+  auto state = std::make_shared<EngineState>();
+  const SchedulerStats stats = scheduler_.stats();
+  state->running = stats.running;
+  state->waiting = stats.waiting;
+  state->cache = cache_->maps();
+  state->sequences = scheduler_.view(EngineState::kMaxSequences);
+  return state;
+}
+
 void Engine::run() {
   while (take_commands()) step();
   while (!in_flight_.empty()) read_oldest();
+  inspections_.close();
   std::lock_guard lock(mutex_);
   ended_ = true;
   end_reached_.notify_all();

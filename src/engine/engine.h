@@ -25,6 +25,7 @@
 #include "cache/kv_manager.h"
 #include "engine/engine_core.h"
 #include "engine/executor/executor.h"
+#include "engine/inspection_queue.h"
 #include "engine/scheduler.h"
 #include "engine/step_watchdog.h"
 
@@ -45,6 +46,7 @@ class Engine final : public EngineCore {
   bool takes_maskers() const override { return true; }
   void stop() override;
   EngineStats stats() const override;
+  void inspect(StateReader reader) override;
 
  private:
   void run();
@@ -52,6 +54,7 @@ class Engine final : public EngineCore {
   void step();
   void read_oldest();
   void publish_stats();
+  std::shared_ptr<const EngineState> make_state() const;
   void post(std::function<void()> command);
   void report_fault(const Status& fault);
   void join();
@@ -78,6 +81,7 @@ class Engine final : public EngineCore {
   bool ended_ = false;                        // guarded by mutex_: run() has returned
   std::condition_variable end_reached_;
   EngineStats stats_;  // guarded by mutex_
+  InspectionQueue inspections_;
   std::thread thread_;
 };
 

@@ -31,13 +31,16 @@ class EngineCore {
   virtual void cancel(RequestKey request) = 0;
   virtual void finish(RequestKey request, int index) = 0;  // a stop string was found
   virtual void reset_prefix_cache() = 0;
-  // Whether add() takes requests with a masker.
+  // Whether add() takes requests with a masker. One that does not makes maskers of the parameters
+  // itself.
   virtual bool takes_maskers() const = 0;
 
   // Ends after the steps in flight, and joins. Idempotent; not from a listener's call.
   virtual void stop() = 0;
   // Counters as of the last step; running and waiting include the inbox. Any thread.
   virtual EngineStats stats() const = 0;
+  // As EngineClient::inspect().
+  virtual void inspect(StateReader reader) = 0;
 };
 
 }  // namespace octavo

@@ -51,7 +51,11 @@ StatusOr<std::vector<std::vector<TokenId>>> tokenize_bad_words(
 
 InProcessClient::InProcessClient(ModelInfo model, const EngineOptions& options,
                                  std::unique_ptr<text::TextModel> text, const MakeCore& make_core)
-    : model_(std::move(model)), options_(options), text_(std::move(text)), metrics_(model_) {
+    : model_(std::move(model)),
+      options_(options),
+      text_(std::move(text)),
+      metrics_(model_),
+      maskers_(text_->tokenizer(), model_.vocab_size, model_.eos_token_ids) {
   outputs_ = std::make_unique<OutputProcessor>(
       text_->tokenizer(), metrics_, options_.output_threads,
       OutputProcessor::Callbacks{
@@ -125,7 +129,13 @@ StatusOr<std::string> InProcessClient::submit_masked(GenerateRequest request,
   if (make_masker && !engine_->takes_maskers())
     return unimplemented("constrained answers are not supported with --engine-process");
   ASSIGN_OR_RETURN(std::shared_ptr<Request> made, prepare(std::move(request)));
-  made->make_masker = std::move(make_masker);
+  // Whoever takes no maskers makes its own of the parameters; here it is checked that they can be.
+  ASSIGN_OR_RETURN(MakeMasker own, maskers_.make(*made->params));
+  if (make_masker) {
+    made->make_masker = std::move(make_masker);
+  } else if (engine_->takes_maskers()) {
+    made->make_masker = std::move(own);
+  }
   {
     std::lock_guard lock(mutex_);
     RETURN_IF_ERROR(refusal());

@@ -12,6 +12,7 @@
 
 #include "engine/engine_core.h"
 #include "engine/engine_metrics.h"
+#include "engine/masker_factory.h"
 #include "engine/output_processor.h"
 #include "octavo/engine_client.h"
 #include "text/text_model.h"
@@ -33,14 +34,15 @@ class InProcessClient : public EngineClient {
   const ModelInfo& model() const override { return model_; }
   const Text& text() const override { return *text_; }
   EngineStats stats() const override { return engine_->stats(); }
+  void inspect(StateReader reader) override { engine_->inspect(std::move(reader)); }
   Status health() const override;
   std::string metrics_text() const override;
   void reset_prefix_cache() override { engine_->reset_prefix_cache(); }
   void shutdown(double timeout_seconds) override;
 
   using MakeMasker = std::function<std::unique_ptr<TokenMasker>()>;
-  // submit() for a request whose every sequence is constrained by a masker of its own. Errors:
-  // also kUnimplemented, if the core takes none.
+  // submit() for a request whose every sequence is constrained by a masker of its own, in place of
+  // what its parameters ask for. Errors: also kUnimplemented, if the core takes none.
   StatusOr<std::string> submit_masked(GenerateRequest request, std::shared_ptr<StreamSink> sink,
                                       MakeMasker make_masker);
 
@@ -55,6 +57,7 @@ class InProcessClient : public EngineClient {
   const EngineOptions options_;
   const std::unique_ptr<text::TextModel> text_;
   mutable EngineMetrics metrics_;
+  MaskerFactory maskers_;
 
   mutable std::mutex mutex_;
   std::condition_variable idle_;

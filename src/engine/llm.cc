@@ -111,9 +111,10 @@ StatusOr<std::vector<RequestOutput>> LLM::chat(const std::vector<ChatPrompt>& co
                                                const SamplingParams& params) {
   std::vector<std::vector<TokenId>> ids;
   for (const ChatPrompt& conversation : conversations) {
-    ASSIGN_OR_RETURN(std::string text, engine_->text().render_chat(conversation));
+    ASSIGN_OR_RETURN(const RenderedChat chat, engine_->text().render_chat(conversation));
     ASSIGN_OR_RETURN(std::vector<TokenId> tokens,
-                     engine_->text().encode(text, {.add_special_tokens = false}));
+                     engine_->text().encode(
+                         chat.text, {.add_special_tokens = false, .plain = chat.from_request}));
     ids.push_back(std::move(tokens));
   }
   return generate_ids(ids, params);

@@ -11,6 +11,7 @@
 #include "engine/in_process_client.h"
 #include "engine/process/child_engine.h"
 #include "engine/process/engine_server.h"
+#include "engine/process/masking_core.h"
 #include "octavo/engine_child.h"
 
 namespace octavo {
@@ -47,7 +48,10 @@ StatusOr<EngineServer::Loaded> load_core(const EngineOptions& options,
   ASSIGN_OR_RETURN(EngineParts parts, make_engine_parts(options, /*with_text=*/false, progress));
   EngineServer::Loaded loaded;
   loaded.model = std::move(parts.model);
-  loaded.core = make_core(parts, std::move(listener));
+  auto on_events = listener.on_events;
+  loaded.core = std::make_unique<MaskingCore>(
+      make_core(parts, std::move(listener)), loaded.model, [options] { return load_text(options); },
+      std::move(on_events));
   return loaded;
 }
 

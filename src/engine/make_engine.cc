@@ -134,12 +134,13 @@ StatusOr<std::unique_ptr<text::TextModel>> load_text_of(const EngineOptions& opt
                                                         const fs::path& directory, int vocab_size) {
   const fs::path path =
       options.model.tokenizer.empty() ? directory : fs::path(options.model.tokenizer);
-  std::error_code ignored;
   if (options.model.load_format == "dummy" && options.model.tokenizer.empty() &&
-      !fs::exists(path / "tokenizer.json", ignored)) {
+      !text::has_tokenizer(path)) {
     return text::TextModel::without_tokenizer(vocab_size);
   }
-  return text::TextModel::load(path, options.model.chat_template);
+  return text::TextModel::load(path, options.model.chat_template,
+                               options.model.trust_request_special_tokens,
+                               options.model.chat_template_content_format);
 }
 
 StatusOr<LoadReport> load_weights(const EngineOptions& options, const fs::path& directory,

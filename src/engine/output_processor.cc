@@ -19,7 +19,8 @@ namespace {
 // One answer of a request, as far as the text side knows it.
 struct AnswerState {
   AnswerState(const text::Tokenizer& tokenizer, const Request& request)
-      : streamer(tokenizer, request.params->skip_special_tokens),
+      : streamer(tokenizer, request.params->skip_special_tokens,
+                 request.params->shown_special_tokens),
         stop(request.params->stop, request.params->include_stop_str_in_output) {
     streamer.prime(*request.prompt);
   }

@@ -229,6 +229,23 @@ SchedulerStats Scheduler::stats() const {
   return stats;
 }
 
+std::vector<SequenceView> Scheduler::view(size_t most) const {
+  std::vector<SequenceView> views;
+  const auto add = [&](const auto& sequences) {
+    for (const SequenceEntry* entry : sequences) {
+      if (views.size() == most) return;
+      views.push_back({.running = entry->state == SequenceState::kRunning,
+                       .prompt = entry->num_prompt(),
+                       .cached = entry->num_cached,
+                       .computed = entry->num_computed,
+                       .output = entry->num_output()});
+    }
+  };
+  add(impl_->running_);
+  add(impl_->waiting_);
+  return views;
+}
+
 std::string Scheduler::check_invariants() const {
   if (std::string wrong = impl_->check_sequences(); !wrong.empty()) return wrong;
   if (std::string wrong = impl_->check_slots_and_steps(); !wrong.empty()) return wrong;

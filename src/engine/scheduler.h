@@ -27,6 +27,7 @@
 #include "cache/kv_manager.h"
 #include "engine/batch_plan.h"
 #include "engine/request.h"
+#include "octavo/engine_state.h"
 
 namespace octavo {
 
@@ -114,6 +115,8 @@ class Scheduler {
   // Some sequence waits or runs, or take_events() would return something.
   bool has_unfinished() const;
   SchedulerStats stats() const;
+  // The running sequences, then the waiting ones, each in order; `most` at most.
+  std::vector<SequenceView> view(size_t most) const;
   // Every invariant that can be checked without a slow model; empty, or what is wrong. For tests
   // and idle checks.
   std::string check_invariants() const;

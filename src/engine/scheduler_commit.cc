@@ -70,10 +70,22 @@ void Scheduler::Impl::commit_token(SequenceEntry& entry, const SampledToken& tok
   event.finish = ending.finish;
   event.stop_token = ending.stop_token;
   event.hide_token = ending.hide_token;
-  if (ending.finish != FinishReason::kNone) {
-    retire(entry);
-  } else if (entry.masker) {
-    entry.masker->accept(token.token);
+  const bool goes_on = ending.finish == FinishReason::kNone;
+  if (entry.masker && (goes_on || ending.finish == FinishReason::kLength))
+    follow_constraint(entry, event);
+  if (event.finish != FinishReason::kNone) retire(entry);
+}
+
+// Tells the masker of the token. It may say that the answer is complete, even with the last token
+// that there was room for, or give up.
+void Scheduler::Impl::follow_constraint(SequenceEntry& entry, SequenceEvent& event) {
+  TokenMasker& masker = *entry.masker;
+  if (masker.status().ok()) masker.accept(event.token.token);
+  if (const Status status = masker.status(); !status.ok()) {
+    event.finish = FinishReason::kError;
+    event.error = status.message();
+  } else if (masker.ended()) {
+    event.finish = FinishReason::kStop;
   }
 }
 
@@ -108,12 +120,11 @@ StepMasks Scheduler::Impl::make_masks(const BatchPlan& plan) {
     std::vector<uint32_t>& mask = masks.masks.emplace_back(words, 0);
     const auto it = entries_.find(plan.rows[sample.row].sequence);
     CHECK(it != entries_.end());
+    const SequenceEntry& entry = *it->second;
+    const bool live = entry.state != SequenceState::kRetired && entry.masker->status().ok();
+    if (live) entry.masker->fill(mask);
     // What an ended sequence draws is dropped; it only has to be able to draw.
-    if (it->second->state == SequenceState::kRetired) {
-      std::fill(mask.begin(), mask.end(), ~uint32_t{0});
-    } else {
-      it->second->masker->fill(mask);
-    }
+    if (!live || !entry.masker->status().ok()) std::fill(mask.begin(), mask.end(), ~uint32_t{0});
   }
   return masks;
 }

@@ -98,6 +98,7 @@ struct Scheduler::Impl {
   std::vector<SequenceEvent> commit(const StepResult& result);
   void commit_row(const StepRow& row, const StepResult& result, std::vector<SequenceEvent>& events);
   void commit_token(SequenceEntry& entry, const SampledToken& token, SequenceEvent& event);
+  void follow_constraint(SequenceEntry& entry, SequenceEvent& event);
   void fail_step(const StepRecord& step, const Status& status, std::vector<SequenceEvent>& events);
   StepMasks make_masks(const BatchPlan& plan);
 

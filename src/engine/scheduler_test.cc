@@ -651,6 +651,46 @@ TEST(Masks, OfAnEndedSequenceAllowEverything) {
   EXPECT_EQ(masks.masks[0], (std::vector<uint32_t>{~0u, ~0u}));
 }
 
+// Allows any token; the answer is complete after two, or cannot go on.
+class TwoTokens : public TokenMasker {
+ public:
+  explicit TwoTokens(bool fails) : fails_(fails) {}
+  void accept(TokenId) override { ++count_; }
+  bool ended() const override { return !fails_ && count_ == 2; }
+  Status status() const override {
+    return fails_ && count_ == 2 ? invalid_argument("too ambiguous") : ok_status();
+  }
+  void fill(std::span<uint32_t> mask) override { std::fill(mask.begin(), mask.end(), ~0u); }
+
+ private:
+  const bool fails_;
+  int count_ = 0;
+};
+
+TEST(Masks, ThatAreCompleteEndTheAnswerWithoutAnEndOfSequence) {
+  for (const int max_tokens : {9, 2}) {
+    SchedulerRig rig(small_options());
+    Request request = request_of(9, max_tokens);
+    request.make_masker = [] { return std::make_unique<TwoTokens>(false); };
+    const RequestKey key = rig.add(request);
+    rig.finish_all();
+    EXPECT_EQ(tokens_of(rig, key).size(), 2u);
+    EXPECT_EQ(last_event(rig, key).finish, FinishReason::kStop);
+  }
+}
+
+TEST(Masks, ThatGiveUpEndTheirSequenceWithTheReason) {
+  SchedulerRig rig(small_options());
+  Request request = request_of(9, 9);
+  request.make_masker = [] { return std::make_unique<TwoTokens>(true); };
+  const Request other = request_of(9, 5, {}, 20);
+  const RequestKey key = rig.add(request), second = rig.add(other);
+  rig.finish_all();
+  EXPECT_EQ(last_event(rig, key).finish, FinishReason::kError);
+  EXPECT_EQ(last_event(rig, key).error, "too ambiguous");
+  EXPECT_EQ(tokens_of(rig, second), alone(other));
+}
+
 TEST(Logprobs, MinusOneAsksForTheWholeVocabulary) {
   SchedulerRig rig(small_options());
   SamplingParams params;

@@ -19,7 +19,7 @@ bool equal_in_constant_time(std::string_view secret, std::string_view given) {
 }  // namespace
 
 bool path_is_guarded(std::string_view path) {
-  for (const std::string_view prefix : {"/v1", "/v2", "/inference", "/cohere"}) {
+  for (const std::string_view prefix : {"/v1", "/v2", "/inference", "/cohere", "/engine"}) {
     if (path.starts_with(prefix)) return true;
   }
   return false;

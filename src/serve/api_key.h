@@ -7,7 +7,8 @@
 
 namespace octavo::serve {
 
-// As in vLLM, /v1, /v2, /inference and /cohere ask for a key; probes and metrics do not.
+// As in vLLM, /v1, /v2, /inference and /cohere ask for a key, and so does /engine; probes, metrics
+// and the page do not.
 bool path_is_guarded(std::string_view path);
 
 // Whether `authorization` is "Bearer <one of keys>". The time it takes does not depend on where a

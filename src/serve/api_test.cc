@@ -11,25 +11,6 @@ namespace {
 
 constexpr std::string_view kJson = "Content-Type: application/json\r\n";
 
-// The events of a streamed request, parsed; "[DONE]" is checked and left out.
-std::vector<Value> stream(TestClient& client, std::string_view path, std::string_view body) {
-  const TestResponse response = client.post(path, body);
-  EXPECT_EQ(response.status, 200) << response.body;
-  EXPECT_EQ(response.header("content-type"), "text/event-stream; charset=utf-8");
-  std::vector<std::string> events = sse_events(response.body);
-  EXPECT_FALSE(events.empty());
-  if (events.empty()) return {};
-  EXPECT_EQ(events.back(), "[DONE]");
-  events.pop_back();
-  std::vector<Value> values;
-  for (const std::string& event : events) {
-    auto value = parse_json(event);
-    EXPECT_TRUE(value.ok()) << event;
-    values.push_back(value.ok() ? *value : Value());
-  }
-  return values;
-}
-
 TEST(Completions, WholeAnswer) {
   TestServer server;
   TestClient client(server.port());
@@ -111,7 +92,7 @@ TEST(Completions, LogprobsAndEcho) {
 TEST(Completions, StreamIsOneEventPerToken) {
   TestServer server;
   TestClient client(server.port());
-  const auto events = stream(
+  const auto events = read_stream(
       client, "/v1/completions",
       R"({"prompt":"x","max_tokens":5,"stream":true,"stream_options":{"include_usage":true}})");
   ASSERT_EQ(events.size(), 6u);
@@ -128,7 +109,7 @@ TEST(Completions, StreamIsOneEventPerToken) {
 TEST(Completions, StreamOfSeveralPromptsContinuousUsageAndEcho) {
   TestServer server;
   TestClient client(server.port());
-  const auto events = stream(
+  const auto events = read_stream(
       client, "/v1/completions",
       R"({"prompt":["p","q"],"n":2,"max_tokens":3,"stream":true,"echo":true,"stream_options":)"
       R"({"include_usage":true,"continuous_usage_stats":true}})");
@@ -145,9 +126,9 @@ TEST(Completions, StreamOfSeveralPromptsContinuousUsageAndEcho) {
 TEST(Completions, StreamIntervalJoinsTokensAfterTheFirst) {
   TestServer server;
   TestClient client(server.port());
-  const auto events =
-      stream(client, "/v1/completions",
-             R"({"prompt":"x","max_tokens":6,"stream":true,"stream_interval":3,"logprobs":0})");
+  const auto events = read_stream(
+      client, "/v1/completions",
+      R"({"prompt":"x","max_tokens":6,"stream":true,"stream_interval":3,"logprobs":0})");
   ASSERT_EQ(events.size(), 3u);
   EXPECT_EQ(at(events[0], "choices.0.text"), Value("a"));
   EXPECT_EQ(at(events[1], "choices.0.text"), Value("bcd"));
@@ -192,70 +173,9 @@ TEST(Completions, EngineFailureIsAnErrorAnswerOrAnErrorEvent) {
   const auto whole = client.post("/v1/completions", R"({"prompt":"x"})");
   EXPECT_EQ(whole.status, 500);
   EXPECT_EQ(whole.error("message"), "\"the device was lost\"");
-  const auto events = stream(client, "/v1/completions", R"({"prompt":"x","stream":true})");
+  const auto events = read_stream(client, "/v1/completions", R"({"prompt":"x","stream":true})");
   ASSERT_EQ(events.size(), 3u);
   EXPECT_EQ(at(events[2], "error.code"), Value(500));
-}
-
-TEST(Chat, WholeAnswer) {
-  TestServer server;
-  TestClient client(server.port());
-  const auto response = client.post(
-      "/v1/chat/completions",
-      R"({"messages":[{"role":"system","content":"S"},{"role":"user","content":[{"type":"text","text":"A"},)"
-      R"({"type":"text","text":"B"}]}],"max_completion_tokens":2,"logprobs":true,"top_logprobs":1,)"
-      R"("return_prompt_text":true,"chat_template_kwargs":{"k":1}})");
-  ASSERT_EQ(response.status, 200) << response.body;
-  const Value v = response.json();
-  EXPECT_EQ(at(v, "object"), Value("chat.completion"));
-  EXPECT_EQ(at(v, "choices.0.message.role"), Value("assistant"));
-  EXPECT_EQ(at(v, "choices.0.message.content"), Value("ab"));
-  EXPECT_EQ(at(v, "choices.0.message").find("tool_calls"), nullptr);
-  EXPECT_EQ(at(v, "prompt_text"), Value("system: S\nuser: A\nB\nk=1\nassistant: "));
-  EXPECT_EQ(
-      to_json(at(v, "choices.0.logprobs.content.0")),
-      R"({"token":"a","logprob":-0.5,"bytes":[97],"top_logprobs":[{"token":"A","logprob":-0.5,"bytes":[65]}]})");
-}
-
-TEST(Chat, StreamBeginsWithTheRole) {
-  TestServer server;
-  TestClient client(server.port());
-  const auto events =
-      stream(client, "/v1/chat/completions",
-             R"({"messages":[{"role":"user","content":"hi"}],"max_tokens":3,"n":2,"stream":true})");
-  ASSERT_EQ(events.size(), 8u);
-  EXPECT_EQ(to_json(at(events[0], "choices.0.delta")), R"({"role":"assistant","content":""})");
-  EXPECT_EQ(to_json(at(events[1], "choices.0.delta")), R"({"content":"a"})");
-  EXPECT_EQ(at(events[2], "choices.0.index"), Value(1));
-  EXPECT_EQ(at(events[7], "choices.0.finish_reason"), Value("length"));
-  EXPECT_EQ(events[0].find("usage"), nullptr);
-  EXPECT_EQ(events[0].find("system_fingerprint"), nullptr);
-  EXPECT_NE(events[7].find("system_fingerprint"), nullptr);
-}
-
-TEST(Chat, WithoutMaxTokensTheContextIsTheLimit) {
-  FakeEngine::Options engine{.step_seconds = 0.05, .max_model_len = 100};
-  TestServer server(engine);
-  TestClient client(server.port());
-  client.send_request("POST", "/v1/chat/completions",
-                      R"({"messages":[{"role":"user","content":"hi"}]})");
-  ASSERT_TRUE(server.engine().wait_until_running(1));
-  EXPECT_FALSE(server.engine().last_request().sampling.max_tokens.has_value());
-}
-
-TEST(Chat, ToolsAreRenderedAndTemplateErrorsAre400) {
-  TestServer server;
-  TestClient client(server.port());
-  const auto answer = client.post(
-      "/v1/chat/completions",
-      R"({"messages":[{"role":"user","content":"x"}],"max_tokens":1,"return_prompt_text":true,)"
-      R"("tools":[{"type":"function","function":{"name":"f","parameters":{}}}]})");
-  ASSERT_EQ(answer.status, 200);
-  EXPECT_NE(at(answer.json(), "prompt_text").as_string().find("tools: ["), std::string::npos);
-  const auto refused =
-      client.post("/v1/chat/completions", R"({"messages":[{"role":"forbidden","content":"x"}]})");
-  EXPECT_EQ(refused.status, 400);
-  EXPECT_EQ(refused.error("message"), "\"the template raised: no such role\"");
 }
 
 TEST(Routes, ModelsTokenizeAndTheSmallOnes) {
@@ -408,8 +328,15 @@ TEST(BadInput, EveryBadBodyIsA400WithTheFieldsName) {
       {kC, c(R"("suffix":"y")"), 400, "suffix"},
       {kC, c(R"("best_of":2)"), 400, "best_of"},
       {kC, c(R"("use_beam_search":true)"), 400, "use_beam_search"},
-      {kC, c(R"("structured_outputs":{"json":{}})"), 400, "structured_outputs"},
-      {kC, c(R"("response_format":{"type":"json_object"})"), 400, "response_format"},
+      {kC, c(R"("structured_outputs":{"json":{},"regex":"a"})"), 400, "structured_outputs"},
+      {kC, c(R"("structured_outputs":{})"), 400, "structured_outputs"},
+      {kC, c(R"("structured_outputs":{"json":3})"), 400, "body.structured_outputs.json"},
+      {kC, c(R"("structured_outputs":{"choice":[]})"), 400, "structured_outputs.choice"},
+      {kC, c(R"("structured_outputs":{"regex":""})"), 400, "structured_outputs.regex"},
+      {kC, c(R"("guided_json":{})"), 400, "guided_json"},
+      {kC, c(R"("response_format":{"type":"json_schema"})"), 400,
+       "body.response_format.json_schema.schema"},
+      {kC, c(R"("response_format":{"type":"picture"})"), 400, "response_format"},
       {kC, c(R"("response_format":{})"), 400, "body.response_format.type"},
       {kC, c(R"("prompt_embeds":"AAAA")"), 400, "prompt_embeds"},
       {kC, c(R"("cache_salt":"")"), 400, "cache_salt"},
@@ -436,7 +363,28 @@ TEST(BadInput, EveryBadBodyIsA400WithTheFieldsName) {
       {kChat, chat(R"("top_logprobs":2)"), 400, "top_logprobs"},
       {kChat, chat(R"("logprobs":2)"), 400, "body.logprobs"},
       {kChat, chat(R"("tools":[])"), 400, "tools"},
-      {kChat, chat(R"("tools":[5])"), 400, "body.tools"},
+      {kChat, chat(R"("tools":[5])"), 400, "body.tools.0"},
+      {kChat, chat(R"("tools":[{"type":"function","function":{}}])"), 400,
+       "body.tools.0.function.name"},
+      {kChat, chat(R"("tools":[{"type":"web","function":{"name":"f"}}])"), 400,
+       "body.tools.0.type"},
+      {kChat, chat(R"("tools":[{"type":"function","function":{"name":"f","parameters":[]}}])"), 400,
+       "body.tools.0.function.parameters"},
+      {kChat, chat(R"("tool_choice":"auto")"), 400, "tool_choice"},
+      {kChat, chat(R"("tools":[{"function":{"name":"f"}}],"tool_choice":{"type":"function"})"), 400,
+       "tool_choice"},
+      {kChat,
+       chat(R"("tools":[{"function":{"name":"f"}}],"tool_choice":{"function":{"name":"g"}})"), 400,
+       "tool_choice"},
+      {kChat, chat(R"("tools":[{"function":{"name":"f"}}],"parallel_tool_calls":1)"), 400,
+       "body.parallel_tool_calls"},
+      {kChat,
+       chat(R"("tools":[{"function":{"name":"f","parameters":{"type":"array"}}}],)"
+            R"("tool_choice":"required")"),
+       400, "tools"},
+      {kChat, chat(R"("reasoning_effort":"some")"), 400, "body.reasoning_effort"},
+      {kChat, chat(R"("thinking_token_budget":-2)"), 400, "thinking_token_budget"},
+      {kChat, chat(R"("include_reasoning":"no")"), 400, "body.include_reasoning"},
       {kChat, chat(R"("tool_choice":"required")"), 400, "tool_choice"},
       {kChat, chat(R"("tool_choice":{"type":"function","function":{"name":"f"}})"), 400,
        "tool_choice"},

@@ -4,6 +4,7 @@
 
 #include "base/status_macros.h"
 #include "serve/errors.h"
+#include "text/chat_content.h"
 
 namespace octavo::serve {
 
@@ -33,25 +34,23 @@ StatusOr<std::string> part_text(const Value& part) {
       .with_param(std::string(kField));
 }
 
-StatusOr<std::string> content_text(const Value* content) {
-  if (content == nullptr || content->is_null()) return std::string();
-  if (content->is_string()) return content->as_string();
+// Text, or a list of {"type": "text", "text": …}; a list stays one, since some templates want it.
+StatusOr<Value> normal_content(const Value* content) {
+  if (content == nullptr || content->is_null()) return Value("");
+  if (content->is_string()) return *content;
   if (!content->is_list()) {
     return shape_error(kField, "`content` should be a string or a list of content parts");
   }
-  std::string text;
-  bool first = true;
+  Value::List parts;
   for (const Value& part : content->as_list()) {
-    ASSIGN_OR_RETURN(const std::string piece, part_text(part));
-    if (!first) text += '\n';
-    text += piece;
-    first = false;
+    ASSIGN_OR_RETURN(std::string piece, part_text(part));
+    parts.push_back(Value::Dict{{"type", "text"}, {"text", std::move(piece)}});
   }
-  return text;
+  return Value(std::move(parts));
 }
 
-// Templates print arguments as a dict; the API carries them as JSON text.
-Status parse_arguments(Value& tool_call) {
+// Arguments are JSON text, or a dict; which of them the template wants, it says itself.
+Status check_arguments(Value& tool_call) {
   Value* function = tool_call.find("function");
   if (function == nullptr || !function->is_dict()) {
     return shape_error(kField, "Each of `tool_calls` should be a dictionary with `function`");
@@ -59,7 +58,7 @@ Status parse_arguments(Value& tool_call) {
   Value* arguments = function->find("arguments");
   if (arguments == nullptr || !arguments->is_string()) return ok_status();
   if (arguments->as_string().empty()) {
-    *arguments = Value::Dict{};
+    *arguments = "{}";
     return ok_status();
   }
   StatusOr<Value> parsed = parse_json(arguments->as_string());
@@ -68,7 +67,6 @@ Status parse_arguments(Value& tool_call) {
                             parsed.status().message())
         .with_param(std::string(kField));
   }
-  *arguments = *std::move(parsed);
   return ok_status();
 }
 
@@ -80,7 +78,7 @@ StatusOr<Value> normalise(const Value& message) {
   }
   Value out = Value::Dict{};
   out.set("role", *role);
-  ASSIGN_OR_RETURN(std::string content, content_text(message.find("content")));
+  ASSIGN_OR_RETURN(Value content, normal_content(message.find("content")));
   out.set("content", std::move(content));
   for (const auto& [name, value] : message.as_dict()) {
     if (name == "role" || name == "content" || value.is_null()) continue;
@@ -89,7 +87,7 @@ StatusOr<Value> normalise(const Value& message) {
   }
   if (Value* calls = out.find("tool_calls")) {
     if (!calls->is_list()) return shape_error(kField, "`tool_calls` should be a list");
-    for (Value& call : calls->as_list()) RETURN_IF_ERROR(parse_arguments(call));
+    for (Value& call : calls->as_list()) RETURN_IF_ERROR(check_arguments(call));
   }
   const Value* reasoning = out.find("reasoning");
   const Value* reasoning_content = out.find("reasoning_content");
@@ -115,6 +113,10 @@ StatusOr<std::vector<Value>> normalise_messages(const Value::List& messages) {
     out.push_back(std::move(normal));
   }
   return out;
+}
+
+std::string message_text(const Value& message) {
+  return text::content_text(*message.find("content"));
 }
 
 }  // namespace octavo::serve

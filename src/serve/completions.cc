@@ -1,104 +1,12 @@
 #include "serve/completions.h"
 
-#include <algorithm>
-#include <charconv>
-#include <random>
-
-#include "base/clock.h"
-#include "base/log.h"
 #include "base/status_macros.h"
-#include "serve/generation.h"
+#include "serve/generation_start.h"
 #include "serve/openai_request.h"
 
 namespace octavo::serve {
 
 namespace {
-
-std::string random_hex(int digits) {
-  static thread_local std::mt19937_64 generator{std::random_device{}()};
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string out(digits, '0');
-  for (char& c : out) c = kHex[generator() & 15];
-  return out;
-}
-
-// X-Request-Id, else the body's request_id, else 32 random digits.
-std::string answer_id(std::string_view prefix, const HttpRequest& request,
-                      const GenerationFields& fields) {
-  const std::string_view header = request.header("x-request-id");
-  std::string id(prefix);
-  if (!header.empty()) return id.append(header);
-  return id.append(fields.request_id.empty() ? random_hex(32) : fields.request_id);
-}
-
-StatusOr<int64_t> request_priority(const HttpRequest& request, const GenerationFields& fields) {
-  if (fields.priority) return *fields.priority;
-  const std::string_view header = request.header("x-vllm-priority");
-  int64_t value = 0;
-  if (header.empty()) return value;
-  const auto [end, error] = std::from_chars(header.data(), header.data() + header.size(), value);
-  if (error != std::errc() || end != header.data() + header.size()) {
-    return invalid_argument("X-Vllm-Priority must be an integer.").with_param("priority");
-  }
-  return value;
-}
-
-void log_request(const AnswerHead& head, const GenerationFields& fields,
-                 const GenerateRequest& request, size_t prompts) {
-  const SamplingParams& s = request.sampling;
-  std::string line = "Received request " + head.id + ": prompts=" + std::to_string(prompts);
-  line += ", prompt_tokens=" + std::to_string(request.prompt_token_ids.size());
-  line += ", n=" + std::to_string(s.n) + ", temperature=" + std::to_string(s.temperature);
-  line += ", top_p=" + std::to_string(s.top_p) + ", top_k=" + std::to_string(s.top_k);
-  line += ", max_tokens=" + (s.max_tokens ? std::to_string(*s.max_tokens) : std::string("none"));
-  line += ", seed=" + (s.seed ? std::to_string(*s.seed) : std::string("none"));
-  line += std::string(", stream=") + (fields.answer.stream ? "true" : "false");
-  log_info("serve", line);
-}
-
-// From tokenised prompts to the engine; the same for both endpoints.
-Status start_generation(ServerContext& context, const HttpRequest& request,
-                        const GenerationFields& fields, AnswerHead head,
-                        std::vector<AnswerPrompt> prompts, std::shared_ptr<HttpExchange> exchange) {
-  const ModelInfo& model = context.engine.model();
-  head.model = fields.model.empty() ? context.model_names.front() : fields.model;
-  head.created = unix_seconds();
-  head.options = fields.answer;
-  head.options.stream_interval =
-      std::max(fields.answer.stream_interval, context.options.stream_interval);
-  ASSIGN_OR_RETURN(const int64_t priority, request_priority(request, fields));
-  std::vector<GenerateRequest> requests;
-  requests.reserve(prompts.size());
-  for (AnswerPrompt& prompt : prompts) {
-    const size_t whole = prompt.token_ids.size();
-    RETURN_IF_ERROR(truncate_prompt(fields, model.max_model_len, prompt.token_ids));
-    if (head.dialect == Dialect::kCompletions && fields.answer.echo &&
-        prompt.token_ids.size() < whole) {
-      prompt.text = context.engine.text().decode(prompt.token_ids, true);
-    }
-    if (prompt.token_ids.empty()) {
-      return invalid_argument("The decoder prompt cannot be empty").with_param("prompt");
-    }
-    GenerateRequest& to_engine = requests.emplace_back();
-    // The client's id need not be unique; the engine's must be.
-    to_engine.request_id =
-        head.id + "-" + std::to_string(requests.size() - 1) + "-" + random_hex(8);
-    to_engine.prompt_token_ids = prompt.token_ids;
-    to_engine.sampling = fields.sampling;
-    to_engine.sampling.max_tokens =
-        resolve_max_tokens(fields, model.default_sampling, model.max_model_len,
-                           static_cast<int>(prompt.token_ids.size()));
-    to_engine.priority = priority;
-    to_engine.cache_salt = fields.cache_salt;
-    to_engine.arrival = request.arrival;
-  }
-  if (context.options.enable_log_requests)
-    log_request(head, fields, requests.front(), requests.size());
-  std::make_shared<Generation>(context.engine, context.pool, std::move(exchange), std::move(head),
-                               std::move(prompts))
-      ->start(std::move(requests));
-  return ok_status();
-}
 
 StatusOr<AnswerPrompt> make_prompt(const Text& text, PromptInput&& input,
                                    const CompletionsRequest& fields) {
@@ -131,26 +39,6 @@ Status start_completions(ServerContext& context, const HttpRequest& request, con
     prompts.push_back(std::move(prompt));
   }
   AnswerHead head{.dialect = Dialect::kCompletions, .id = answer_id("cmpl-", request, fields)};
-  return start_generation(context, request, fields, std::move(head), std::move(prompts),
-                          std::move(exchange));
-}
-
-Status start_chat(ServerContext& context, const HttpRequest& request, const Value& body,
-                  std::shared_ptr<HttpExchange> exchange) {
-  ASSIGN_OR_RETURN(ChatRequest fields, parse_chat(body, context.engine.model().default_sampling));
-  RETURN_IF_ERROR(context.check_model(fields.model));
-  const Text& text = context.engine.text();
-  AnswerPrompt prompt;
-  ASSIGN_OR_RETURN(prompt.rendered, text.render_chat(fields.chat));
-  ASSIGN_OR_RETURN(prompt.token_ids,
-                   text.encode(prompt.rendered, {.add_special_tokens = fields.add_special_tokens}));
-  if (!fields.answer.return_prompt_text) prompt.rendered = {};
-  prompt.text = std::move(fields.echo_text);
-  AnswerHead head{.dialect = Dialect::kChat,
-                  .id = answer_id("chatcmpl-", request, fields),
-                  .role = fields.role};
-  std::vector<AnswerPrompt> prompts;
-  prompts.push_back(std::move(prompt));
   return start_generation(context, request, fields, std::move(head), std::move(prompts),
                           std::move(exchange));
 }

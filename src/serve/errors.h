@@ -16,6 +16,11 @@ int http_status(StatusCode code);
 // "body.<field>".
 Status shape_error(std::string_view field, std::string_view expectation);
 
+// Any other failure of one field.
+inline Status field_error(std::string_view field, std::string message) {
+  return invalid_argument(std::move(message)).with_param(std::string(field));
+}
+
 // {"error":{"message","type","param","code"}} for an HTTP status, for answers and for SSE events
 // alike.
 std::string error_body(int status, std::string_view message, std::string_view param = {});

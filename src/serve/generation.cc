@@ -6,23 +6,6 @@
 
 namespace octavo::serve {
 
-namespace {
-
-// Adds what `more` brings to what is kept of the same choice.
-void merge(CompletionOutput& kept, CompletionOutput&& more) {
-  kept.index = more.index;
-  kept.text += more.text;
-  kept.token_ids.insert(kept.token_ids.end(), more.token_ids.begin(), more.token_ids.end());
-  kept.logprobs.insert(kept.logprobs.end(), std::make_move_iterator(more.logprobs.begin()),
-                       std::make_move_iterator(more.logprobs.end()));
-  kept.cumulative_logprob = more.cumulative_logprob;
-  kept.finish_reason = more.finish_reason;
-  kept.stop_reason = std::move(more.stop_reason);
-  kept.num_output_tokens = more.num_output_tokens;
-}
-
-}  // namespace
-
 // What both kinds of sink do with an output beside its text.
 class Generation::Sink : public StreamSink {
  public:
@@ -38,13 +21,20 @@ class Generation::Sink : public StreamSink {
     if (owner.failed_) return false;
     if (!output.prompt_logprobs.empty())
       owner.prompts_[prompt_].logprobs = std::move(output.prompt_logprobs);
-    for (const CompletionOutput& choice : output.outputs) count(choice);
-    const bool wanted = deliver(output);
+    std::vector<AnswerPiece> pieces;
+    for (CompletionOutput& choice : output.outputs) pieces.push_back(take_apart(std::move(choice)));
+    const bool wanted = deliver(pieces);
     if (output.finished) {
       const auto prompt_tokens = static_cast<int64_t>(owner.prompts_[prompt_].token_ids.size());
       Usage usage{.prompt_tokens = prompt_tokens, .cached_tokens = output.num_cached_tokens};
       if (!owner.head_.options.echo_only) {
-        for (const int tokens : tokens_) usage.completion_tokens += tokens;
+        for (const Choice& choice : choices_) usage.completion_tokens += choice.tokens;
+      }
+      if (owner.head_.parsing != nullptr && !owner.head_.parsing->parser.reasoning_parser.empty()) {
+        usage.reasoning_tokens = 0;
+        for (const Choice& choice : choices_) {
+          *usage.reasoning_tokens += choice.answer.reasoning_tokens();
+        }
       }
       owner.prompt_finished(usage);
     }
@@ -52,18 +42,29 @@ class Generation::Sink : public StreamSink {
   }
 
  protected:
-  virtual bool deliver(RequestOutput& output) = 0;
+  virtual bool deliver(std::vector<AnswerPiece>& pieces) = 0;
 
   const std::shared_ptr<Generation> owner_;
   const size_t prompt_;
   const int n_;
 
  private:
-  void count(const CompletionOutput& choice) {
-    if (tokens_.size() <= static_cast<size_t>(choice.index)) tokens_.resize(choice.index + 1);
-    tokens_[choice.index] = choice.num_output_tokens;
+  struct Choice {
+    ChatAnswer answer;
+    int tokens = 0;  // so far
+  };
+  AnswerPiece take_apart(CompletionOutput&& output) {
+    const AnswerHead& head = owner_->head_;
+    while (choices_.size() <= static_cast<size_t>(output.index)) {
+      choices_.push_back({.answer = ChatAnswer(head.parsing.get())});
+    }
+    Choice& choice = choices_[output.index];
+    choice.tokens = output.num_output_tokens;
+    AnswerPiece piece{.output = std::move(output), .chat = {}};
+    if (head.dialect == Dialect::kChat) piece.chat = choice.answer.add(piece.output);
+    return piece;
   }
-  std::vector<int> tokens_;  // so far, by choice
+  std::vector<Choice> choices_;
 };
 
 // Every output becomes events at once; several choices of one output become one write.
@@ -74,19 +75,25 @@ class Generation::StreamingSink final : public Sink {
  private:
   struct Choice {
     ChoiceEvents events;
-    CompletionOutput held;  // with stream_interval > 1: tokens that wait for the next event
+    AnswerPiece held;  // what waits for the next event
+    bool holds = false;
     bool started = false;
   };
 
-  bool deliver(RequestOutput& output) override {
+  bool deliver(std::vector<AnswerPiece>& pieces) override {
     buffer_.clear();
-    for (CompletionOutput& choice : output.outputs) append(std::move(choice));
+    for (AnswerPiece& piece : pieces) append(std::move(piece));
     return buffer_.empty() || owner_->exchange_->write(buffer_);
   }
 
-  void append(CompletionOutput&& output) {
-    // A prefill chunk yields nothing yet. A token without text is an event all the same.
-    if (output.token_ids.empty() && output.text.empty() && !output.finished()) return;
+  void append(AnswerPiece&& piece) {
+    const CompletionOutput& output = piece.output;
+    // A prefill chunk yields nothing yet. A token without text is an event all the same, unless a
+    // parser has taken the text.
+    if (output.token_ids.empty() && output.text.empty() && piece.chat.empty() &&
+        !output.finished()) {
+      return;
+    }
     const AnswerHead& head = owner_->head_;
     while (choices_.size() <= static_cast<size_t>(output.index)) {
       const int index = static_cast<int>(prompt_) * n_ + static_cast<int>(choices_.size());
@@ -94,18 +101,23 @@ class Generation::StreamingSink final : public Sink {
     }
     Choice& choice = choices_[output.index];
     const AnswerPrompt& prompt = owner_->prompts_[prompt_];
-    const Text& text = owner_->engine_.text();
-    const auto interval = static_cast<size_t>(head.options.stream_interval);
-    if (interval == 1) {
-      choice.events.append(buffer_, output, prompt, text);
+    const bool first = !choice.started;
+    if (first) choice.events.begin(buffer_, prompt);
+    choice.started = true;
+    const auto due = [&](const AnswerPiece& all) {
+      if (all.output.finished()) return true;
+      if (head.parsing != nullptr && all.chat.empty()) return false;
+      const auto interval = static_cast<size_t>(head.options.stream_interval);
+      return first || all.output.token_ids.size() >= interval;
+    };
+    if (!choice.holds && due(piece)) {
+      choice.events.append(buffer_, piece, prompt, owner_->engine_.text());
       return;
     }
-    merge(choice.held, std::move(output));
-    const bool due =
-        !choice.started || choice.held.finished() || choice.held.token_ids.size() >= interval;
-    if (!due) return;
-    choice.started = true;
-    choice.events.append(buffer_, choice.held, prompt, text);
+    choice.held.merge(std::move(piece));
+    choice.holds = !due(choice.held);
+    if (choice.holds) return;
+    choice.events.append(buffer_, choice.held, prompt, owner_->engine_.text());
     choice.held = {};
   }
 
@@ -118,11 +130,12 @@ class Generation::CollectingSink final : public Sink {
   using Sink::Sink;
 
  private:
-  bool deliver(RequestOutput& output) override {
-    std::vector<CompletionOutput>& choices = owner_->collected_[prompt_];
-    for (CompletionOutput& choice : output.outputs) {
-      if (choices.size() <= static_cast<size_t>(choice.index)) choices.resize(choice.index + 1);
-      merge(choices[choice.index], std::move(choice));
+  bool deliver(std::vector<AnswerPiece>& pieces) override {
+    std::vector<AnswerPiece>& choices = owner_->collected_[prompt_];
+    for (AnswerPiece& piece : pieces) {
+      const auto index = static_cast<size_t>(piece.output.index);
+      if (choices.size() <= index) choices.resize(index + 1);
+      choices[index].merge(std::move(piece));
     }
     return true;
   }
@@ -185,6 +198,7 @@ void Generation::prompt_finished(const Usage& usage) {
     usage_.prompt_tokens += usage.prompt_tokens;
     usage_.completion_tokens += usage.completion_tokens;
     usage_.cached_tokens += usage.cached_tokens;
+    usage_.reasoning_tokens = usage.reasoning_tokens;  // a chat has one prompt
   }
   if (--unfinished_ > 0) return;
   if (head_.options.stream) {
@@ -206,20 +220,20 @@ void Generation::finish_stream() {
 }
 
 void Generation::finish_whole() {
-  std::vector<CompletionOutput> outputs;
-  for (std::vector<CompletionOutput>& choices : collected_) {
-    for (CompletionOutput& choice : choices) {
-      if (choice.finish_reason == FinishReason::kError) {
+  std::vector<AnswerPiece> answers;
+  for (std::vector<AnswerPiece>& choices : collected_) {
+    for (AnswerPiece& choice : choices) {
+      if (choice.output.finish_reason == FinishReason::kError) {
         return fail(internal_error("The engine failed while it generated the answer."));
       }
-      outputs.push_back(std::move(choice));
+      answers.push_back(std::move(choice));
     }
   }
-  if (outputs.empty() || outputs.size() % prompts_.size() != 0) {
+  if (answers.empty() || answers.size() % prompts_.size() != 0) {
     return fail(internal_error("The engine ended the request without an answer."));
   }
   exchange_->respond(
-      {.status = 200, .body = answer_body(head_, prompts_, outputs, usage_, engine_.text())});
+      {.status = 200, .body = answer_body(head_, prompts_, answers, usage_, engine_.text())});
 }
 
 // An HTTP error where none of the answer has been sent, else an event in its stream. The other

@@ -47,7 +47,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   const std::shared_ptr<HttpExchange> exchange_;
   const AnswerHead head_;
   std::vector<AnswerPrompt> prompts_;  // each touched by its own sink, until all have finished
-  std::vector<std::vector<CompletionOutput>> collected_;  // by prompt; likewise
+  std::vector<std::vector<AnswerPiece>> collected_;  // by prompt; likewise
   std::atomic<int> unfinished_;
   std::atomic<bool> failed_ = false;
 

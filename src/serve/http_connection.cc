@@ -275,7 +275,7 @@ void Connection::append_response_head(const HttpResponse& response, bool streame
   if (streamed && http10_) keep_alive_ = false;  // the end of the body is the end of the connection
   if (chunked_) {
     append_head_line(out_, "transfer-encoding", "chunked");
-  } else if (!streamed && response.status != 204) {
+  } else if (!streamed && response.status != 204 && response.status != 304) {
     append_head_line(out_, "content-length", std::to_string(body_bytes));
   }
   if (!keep_alive_) {

@@ -1,6 +1,6 @@
-// The bodies of /v1/completions, /v1/chat/completions and /tokenize as native types. Behind this
-// file nothing sees JSON. Pure functions, run on the I/O pool; fuzzed by
-// tests/fuzz/http_json_fuzz.cc.
+// The bodies of /v1/completions and /tokenize as native types, and what chat requests share with
+// them (chat_request.h). Behind these files nothing sees JSON. Pure functions, run on the I/O pool;
+// fuzzed by tests/fuzz/http_json_fuzz.cc.
 //
 // Rules: types are strict (json_fields.h); a field the user did not give takes the model's default
 // sampling; a known field that we do not support and that would change the answer is refused by
@@ -56,12 +56,6 @@ struct CompletionsRequest : GenerationFields {
   std::vector<PromptInput> prompts;  // 1 to 1024
 };
 
-struct ChatRequest : GenerationFields {
-  ChatPrompt chat;
-  std::string role = "assistant";  // of the answer
-  std::string echo_text;           // with echo: the last message, which the answer goes on from
-};
-
 struct TokenizeRequest {
   std::string model;
   std::variant<std::string, ChatPrompt> input;
@@ -70,7 +64,6 @@ struct TokenizeRequest {
 };
 
 StatusOr<CompletionsRequest> parse_completions(const Value& body, const SamplingParams& defaults);
-StatusOr<ChatRequest> parse_chat(const Value& body, const SamplingParams& defaults);
 StatusOr<TokenizeRequest> parse_tokenize(const Value& body);
 
 // Truncates as the request asks. Errors: asks for more than the context holds.

@@ -1,6 +1,7 @@
 #include "serve/openai_response.h"
 
 #include "base/json_writer.h"
+#include "serve/chat_json.h"
 #include "serve/logprobs_json.h"
 
 namespace octavo::serve {
@@ -29,11 +30,13 @@ void append_number(std::string& out, int64_t value) {
   out += std::to_string(value);
 }
 
-void append_finish(std::string& out, FinishReason reason) {
+void append_finish(std::string& out, const AnswerPiece& piece) {
+  const FinishReason reason = piece.output.finish_reason;
   if (reason == FinishReason::kNone) {
     out += "null";
   } else {
-    out.append("\"").append(finish_word(reason)).append("\"");
+    const std::string_view word = piece.chat.called_tools ? "tool_calls" : finish_word(reason);
+    out.append("\"").append(word).append("\"");
   }
 }
 
@@ -71,6 +74,11 @@ void append_usage(std::string& out, const Usage& usage, bool details) {
     out += ",\"prompt_tokens_details\":{\"cached_tokens\":";
     append_number(out, usage.cached_tokens);
     out += '}';
+    if (usage.reasoning_tokens) {
+      out += ",\"completion_tokens_details\":{\"reasoning_tokens\":";
+      append_number(out, *usage.reasoning_tokens);
+      out += '}';
+    }
   }
   out += '}';
 }
@@ -91,9 +99,10 @@ std::string_view chunk_object(const AnswerHead& head) {
   return head.dialect == Dialect::kChat ? "chat.completion.chunk" : "text_completion";
 }
 
-void append_completion_choice(std::string& out, int index, const CompletionOutput& output,
+void append_completion_choice(std::string& out, int index, const AnswerPiece& answer,
                               const AnswerPrompt& prompt, const AnswerOptions& options,
                               const Text& text) {
+  const CompletionOutput& output = answer.output;
   static const CompletionOutput kNothing{};
   const CompletionOutput& shown = options.echo_only ? kNothing : output;
   out += "{\"index\":";
@@ -110,7 +119,7 @@ void append_completion_choice(std::string& out, int index, const CompletionOutpu
     out += "null";
   }
   out += ",\"finish_reason\":";
-  append_finish(out, output.finish_reason);
+  append_finish(out, answer);
   out += ",\"stop_reason\":";
   append_stop_reason(out, output);
   out += ",\"token_ids\":";
@@ -127,16 +136,12 @@ void append_completion_choice(std::string& out, int index, const CompletionOutpu
 }
 
 void append_chat_choice(std::string& out, const AnswerHead& head, int index,
-                        const CompletionOutput& output, const AnswerPrompt& prompt) {
+                        const AnswerPiece& answer, const AnswerPrompt& prompt) {
+  const CompletionOutput& output = answer.output;
   out += "{\"index\":";
   append_number(out, index);
-  out += ",\"message\":{\"role\":";
-  append_json_string(out, head.role);
-  out += ",\"content\":";
-  append_json_string(out, head.options.echo ? prompt.text + output.text : output.text);
-  out +=
-      ",\"refusal\":null,\"annotations\":null,\"audio\":null,\"function_call\":null,\"reasoning\":"
-      "null}";
+  out += ",\"message\":";
+  append_message(out, head.role, head.options.echo ? prompt.text : "", answer.chat);
   out += ",\"logprobs\":";
   if (head.options.logprobs) {
     append_chat_logprobs(out, output.logprobs, head.options);
@@ -144,7 +149,7 @@ void append_chat_choice(std::string& out, const AnswerHead& head, int index,
     out += "null";
   }
   out += ",\"finish_reason\":";
-  append_finish(out, output.finish_reason);
+  append_finish(out, answer);
   out += ",\"stop_reason\":";
   append_stop_reason(out, output);
   out += ",\"token_ids\":";
@@ -173,19 +178,33 @@ void append_chat_top_level(std::string& out, const AnswerPrompt& prompt,
 
 }  // namespace
 
+void AnswerPiece::merge(AnswerPiece&& more) {
+  CompletionOutput& from = more.output;
+  output.index = from.index;
+  output.text += from.text;
+  output.token_ids.insert(output.token_ids.end(), from.token_ids.begin(), from.token_ids.end());
+  output.logprobs.insert(output.logprobs.end(), std::make_move_iterator(from.logprobs.begin()),
+                         std::make_move_iterator(from.logprobs.end()));
+  output.cumulative_logprob = from.cumulative_logprob;
+  output.finish_reason = from.finish_reason;
+  output.stop_reason = std::move(from.stop_reason);
+  output.num_output_tokens = from.num_output_tokens;
+  chat.merge(std::move(more.chat));
+}
+
 std::string answer_body(const AnswerHead& head, const std::vector<AnswerPrompt>& prompts,
-                        const std::vector<CompletionOutput>& outputs, const Usage& usage,
+                        const std::vector<AnswerPiece>& answers, const Usage& usage,
                         const Text& text) {
   const bool chat = head.dialect == Dialect::kChat;
   std::string out = answer_prefix(head, chat ? "chat.completion" : "text_completion");
-  const size_t n = outputs.size() / prompts.size();
-  for (size_t i = 0; i < outputs.size(); ++i) {
+  const size_t n = answers.size() / prompts.size();
+  for (size_t i = 0; i < answers.size(); ++i) {
     if (i > 0) out += ',';
     const AnswerPrompt& prompt = prompts[i / n];
     if (chat) {
-      append_chat_choice(out, head, static_cast<int>(i), outputs[i], prompt);
+      append_chat_choice(out, head, static_cast<int>(i), answers[i], prompt);
     } else {
-      append_completion_choice(out, static_cast<int>(i), outputs[i], prompt, head.options, text);
+      append_completion_choice(out, static_cast<int>(i), answers[i], prompt, head.options, text);
     }
   }
   out += "],\"service_tier\":null,\"system_fingerprint\":";
@@ -203,19 +222,19 @@ ChoiceEvents::ChoiceEvents(const AnswerHead& head, int index) : head_(head) {
   prefix_ += head.dialect == Dialect::kChat ? ",\"delta\":{" : ",\"text\":";
 }
 
-void ChoiceEvents::append(std::string& out, const CompletionOutput& output,
-                          const AnswerPrompt& prompt, const Text& text) {
+void ChoiceEvents::append(std::string& out, const AnswerPiece& piece, const AnswerPrompt& prompt,
+                          const Text& text) {
   if (head_.dialect == Dialect::kChat) {
-    if (!started_) append_first_chat_chunk(out, prompt);
-    append_chat(out, output);
+    append_chat(out, piece);
   } else {
-    append_completion(out, output, prompt, text);
+    append_completion(out, piece.output, prompt, text);
   }
   started_ = true;
-  append_tail(out, output, prompt);
+  append_tail(out, piece, prompt);
 }
 
-void ChoiceEvents::append_first_chat_chunk(std::string& out, const AnswerPrompt& prompt) {
+void ChoiceEvents::begin(std::string& out, const AnswerPrompt& prompt) {
+  if (head_.dialect != Dialect::kChat) return;
   const AnswerOptions& options = head_.options;
   const auto append_usage_tail = [&] {
     if (options.continuous_usage) {
@@ -242,13 +261,12 @@ void ChoiceEvents::append_first_chat_chunk(std::string& out, const AnswerPrompt&
   append_usage_tail();
 }
 
-void ChoiceEvents::append_chat(std::string& out, const CompletionOutput& output) {
+void ChoiceEvents::append_chat(std::string& out, const AnswerPiece& piece) {
   out += prefix_;
-  out += "\"content\":";
-  append_json_string(out, output.text);
+  append_delta(out, piece.chat, head_.parsing != nullptr);
   out += "},\"logprobs\":";
   if (head_.options.logprobs) {
-    append_chat_logprobs(out, output.logprobs, head_.options);
+    append_chat_logprobs(out, piece.output.logprobs, head_.options);
   } else {
     out += "null";
   }
@@ -274,12 +292,13 @@ void ChoiceEvents::append_completion(std::string& out, const CompletionOutput& o
 }
 
 // From the finish reason to the end of the event.
-void ChoiceEvents::append_tail(std::string& out, const CompletionOutput& output,
+void ChoiceEvents::append_tail(std::string& out, const AnswerPiece& piece,
                                const AnswerPrompt& prompt) {
+  const CompletionOutput& output = piece.output;
   const AnswerOptions& options = head_.options;
   const bool chat = head_.dialect == Dialect::kChat;
   out += ",\"finish_reason\":";
-  append_finish(out, output.finish_reason);
+  append_finish(out, piece);
   if (!chat || output.finished()) {
     out += ",\"stop_reason\":";
     append_stop_reason(out, output);

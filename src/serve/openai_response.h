@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 
 #include "octavo/outputs.h"
 #include "octavo/text.h"
+#include "serve/chat_answer.h"
 #include "serve/openai_request.h"
 
 namespace octavo::serve {
@@ -24,7 +26,8 @@ struct AnswerHead {
   std::string id;     // "cmpl-…", "chatcmpl-…"
   std::string model;  // as reported
   int64_t created = 0;
-  std::string role;  // chat
+  std::string role;                            // chat
+  std::shared_ptr<const ChatParsing> parsing;  // chat; null: all text is content
   AnswerOptions options;
 };
 
@@ -37,16 +40,26 @@ struct AnswerPrompt {
   std::vector<std::optional<TokenLogprobs>> logprobs;
 };
 
+// What one choice gained, or all of it.
+struct AnswerPiece {
+  CompletionOutput output;
+  ChatDelta chat;  // of a chat: the output's text, taken apart and out of it
+  // Adds what came after.
+  void merge(AnswerPiece&& more);
+};
+
 struct Usage {
   int64_t prompt_tokens = 0;
   int64_t completion_tokens = 0;
   int64_t cached_tokens = 0;
+  std::optional<int64_t>
+      reasoning_tokens;  // of the completion's; told only of chats that are parsed
 };
 
-// {"object":…} of the whole answer; `outputs[i]` holds all of choice i's tokens, `prompts[i / n]`
+// {"object":…} of the whole answer; `answers[i]` is all of choice i, `prompts[i / n]`
 // is its prompt.
 std::string answer_body(const AnswerHead& head, const std::vector<AnswerPrompt>& prompts,
-                        const std::vector<CompletionOutput>& outputs, const Usage& usage,
+                        const std::vector<AnswerPiece>& answers, const Usage& usage,
                         const Text& text);
 
 // Events of one choice of a stream. One thread at a time.
@@ -54,17 +67,19 @@ class ChoiceEvents {
  public:
   ChoiceEvents(const AnswerHead& head, int index);
 
-  // Appends the event of `output` to `out`, after the chunk with the role if this is the first of a
-  // chat. `prompt` is repeated as the options say, by the first event.
-  void append(std::string& out, const CompletionOutput& output, const AnswerPrompt& prompt,
+  // Appends what a stream begins with when its first token is there: of a chat, the chunk with the
+  // role and, with echo, the last message. REQUIRES: once, before append().
+  void begin(std::string& out, const AnswerPrompt& prompt);
+  // Appends the event of `piece` to `out`. `prompt` is repeated as the options say, by the first
+  // event.
+  void append(std::string& out, const AnswerPiece& piece, const AnswerPrompt& prompt,
               const Text& text);
 
  private:
-  void append_first_chat_chunk(std::string& out, const AnswerPrompt& prompt);
   void append_completion(std::string& out, const CompletionOutput& output,
                          const AnswerPrompt& prompt, const Text& text);
-  void append_chat(std::string& out, const CompletionOutput& output);
-  void append_tail(std::string& out, const CompletionOutput& output, const AnswerPrompt& prompt);
+  void append_chat(std::string& out, const AnswerPiece& piece);
+  void append_tail(std::string& out, const AnswerPiece& piece, const AnswerPrompt& prompt);
 
   const AnswerHead& head_;
   std::string prefix_;  // up to the choice's text

@@ -7,8 +7,10 @@
 #include "base/log.h"
 #include "serve/api_key.h"
 #include "serve/completions.h"
+#include "serve/engine_state.h"
 #include "serve/errors.h"
 #include "serve/models.h"
+#include "serve/page.h"
 #include "serve/tokenize.h"
 
 namespace octavo::serve {
@@ -17,6 +19,8 @@ namespace {
 
 // Answered at once, on the io thread.
 using Immediate = HttpResponse (*)(ServerContext&, const HttpRequest&);
+// Answered later, from whichever thread; called on the io thread.
+using Deferred = void (*)(ServerContext&, std::shared_ptr<HttpExchange>);
 // Answered from the I/O pool, with the parsed body; a returned failure becomes the answer.
 using WithBody = Status (*)(ServerContext&, const HttpRequest&, const Value&,
                             std::shared_ptr<HttpExchange>);
@@ -24,11 +28,13 @@ using WithBody = Status (*)(ServerContext&, const HttpRequest&, const Value&,
 struct Route {
   std::string_view path;
   std::string_view methods;       // "GET", "POST", "GET, POST"
-  Immediate immediate = nullptr;  // one of the two
+  Immediate immediate = nullptr;  // one of the three
+  Deferred deferred = nullptr;
   WithBody with_body = nullptr;
   bool generates = false;  // counted by /load, refused while draining
   bool quiet = false;      // probes: no access log line
   bool prefix = false;     // `path` is followed by a parameter
+  bool page = false;       // absent with --disable-page
 };
 
 HttpResponse health(ServerContext& context, const HttpRequest&) {
@@ -48,6 +54,10 @@ HttpResponse load(ServerContext& context, const HttpRequest&) {
 HttpResponse metrics(ServerContext& context, const HttpRequest&) {
   return {.body = context.engine.metrics_text() + context.metrics.text(),
           .content_type = "text/plain; version=0.0.4; charset=utf-8"};
+}
+
+HttpResponse page(ServerContext&, const HttpRequest& request) {
+  return show_page(request);
 }
 
 HttpResponse models(ServerContext& context, const HttpRequest&) {
@@ -82,6 +92,14 @@ constexpr Route kRoutes[] = {
     {.path = "/version", .methods = "GET", .immediate = version},
     {.path = "/load", .methods = "GET", .immediate = load, .quiet = true},
     {.path = "/metrics", .methods = "GET", .immediate = metrics, .quiet = true},
+    {.path = "/engine/state", .methods = "GET", .deferred = show_engine_state, .quiet = true},
+    {.path = "/", .methods = "GET", .immediate = page, .page = true},
+    {.path = "/page/",
+     .methods = "GET",
+     .immediate = page,
+     .quiet = true,
+     .prefix = true,
+     .page = true},
 };
 
 const Route* find_route(std::string_view path) {
@@ -143,6 +161,7 @@ void answer_body_request(ServerContext& context, const Route& route, const HttpR
 
 void Router::handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
   const Route* route = find_route(request.path);
+  if (route != nullptr && route->page && context_.options.disable_page) route = nullptr;
   if (route != nullptr && route->generates) ++context_.load;
   if (request.method == "OPTIONS") return exchange->respond(preflight(request, route));
   const auto& keys = context_.options.api_keys;
@@ -163,6 +182,7 @@ void Router::handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange)
     return exchange->respond(std::move(refused));
   }
   if (route->immediate != nullptr) return exchange->respond(route->immediate(context_, request));
+  if (route->deferred != nullptr) return route->deferred(context_, std::move(exchange));
   if (!is_json(request.header("content-type"))) {
     return exchange->respond(
         error_response(400, "Unsupported Media Type: Only 'application/json' is allowed"));

@@ -12,6 +12,8 @@
 #include <thread>
 
 #include "base/log.h"
+#include "base/status_macros.h"
+#include "serve/answer_parsers.h"
 #include "serve/errors.h"
 #include "serve/http_server.h"
 #include "serve/router.h"
@@ -38,7 +40,8 @@ void raise_descriptor_limit() {
 
 Status run_server(EngineClient& engine, const ServerOptions& options) {
   raise_descriptor_limit();
-  ServerContext context(engine, options);
+  ASSIGN_OR_RETURN(AnswerParsers parsers, choose_parsers(options, engine));
+  ServerContext context(engine, options, std::move(parsers));
   Router router(context);
   std::thread drain;
 

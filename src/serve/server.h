@@ -23,9 +23,15 @@ struct ServerOptions {
   double keep_alive_seconds = 5;
   size_t max_unsent_bytes = 1u << 20;  // per stream; a client that reads slower is cut off
   bool enable_log_requests = false;
+  bool disable_page = false;      // no page at `/`
   double log_stats_seconds = 10;  // 0: never
   double shutdown_timeout_seconds =
-      30;                   // drain after SIGTERM or SIGINT; a second signal stops at once
+      30;  // drain after SIGTERM or SIGINT; a second signal stops at once
+  // Parsers of answers, by vLLM's names. auto: by the model's chat template; none: no parser.
+  std::string tool_call_parser = "auto";
+  std::string reasoning_parser = "auto";
+  bool enable_auto_tool_choice = true;               // false: tools without tool_choice are refused
+  bool exclude_tools_when_tool_choice_none = false;  // the template does not see them then
   int io_threads = 1;       // threads that tokenise and render for requests
   int stream_interval = 1;  // tokens per SSE event
   std::function<void(const std::string& host, int port)>

@@ -6,9 +6,11 @@
 
 namespace octavo::serve {
 
-ServerContext::ServerContext(EngineClient& engine_client, const ServerOptions& server_options)
+ServerContext::ServerContext(EngineClient& engine_client, const ServerOptions& server_options,
+                             AnswerParsers answer_parsers)
     : engine(engine_client),
       options(server_options),
+      parsers(std::move(answer_parsers)),
       model_names(options.served_model_names.empty() ? std::vector<std::string>{engine.model().name}
                                                      : options.served_model_names),
       started(unix_seconds()),

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "octavo/engine_client.h"
+#include "serve/answer_parsers.h"
 #include "serve/http_metrics.h"
 #include "serve/server.h"
 #include "serve/task_pool.h"
@@ -13,10 +14,11 @@
 namespace octavo::serve {
 
 struct ServerContext {
-  ServerContext(EngineClient& engine, const ServerOptions& options);
+  ServerContext(EngineClient& engine, const ServerOptions& options, AnswerParsers parsers);
 
   EngineClient& engine;
   const ServerOptions options;
+  const AnswerParsers parsers;
   const std::vector<std::string> model_names;  // the first is reported
   const int64_t started;                       // unix seconds
   std::atomic<bool> draining = false;          // a signal has come: no new work

@@ -4,14 +4,20 @@
 
 #include "base/clock.h"
 #include "base/utf8.h"
+#include "text/chat_content.h"
 
 namespace octavo::serve {
 
 StatusOr<std::vector<TokenId>> ByteText::encode(std::string_view text,
                                                 EncodeOptions options) const {
+  if (on_encode_) on_encode_(text);
   if (!valid_utf8(text)) return invalid_argument("the text is no UTF-8");
   std::vector<TokenId> ids;
   if (options.add_special_tokens) ids.push_back(256);
+  if (text == "[TOOL_CALLS]") {
+    ids.push_back(258);
+    return ids;
+  }
   for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
   return ids;
 }
@@ -27,24 +33,29 @@ std::string ByteText::decode(std::span<const TokenId> ids, bool skip_special_tok
 std::string ByteText::token_string(TokenId id) const {
   if (id == 256) return "<s>";
   if (id == 257) return "</s>";
+  if (id == 258) return "[TOOL_CALLS]";
   return id >= 0 && id < 256 ? std::string(1, static_cast<char>(id)) : std::string();
 }
 
-StatusOr<std::string> ByteText::render_chat(const ChatPrompt& prompt) const {
+StatusOr<RenderedChat> ByteText::render_chat(const ChatPrompt& prompt) const {
   std::string out;
   for (const Value& message : prompt.messages) {
     const std::string& role = message.find("role")->as_string();
     if (role == "forbidden") return invalid_argument("the template raised: no such role");
-    out += role + ": " + message.find("content")->as_string() + "\n";
+    out += role + ": " + text::content_text(*message.find("content")) + "\n";
   }
   if (prompt.tools) out += "tools: " + to_json(Value(*prompt.tools)) + "\n";
-  for (const auto& [name, value] : prompt.template_kwargs)
+  std::string begin;
+  for (const auto& [name, value] : prompt.template_kwargs) {
+    if (name == "begin") begin = value.as_string();
     out += name + "=" + to_json(value) + "\n";
-  if (prompt.add_generation_prompt) out += "assistant: ";
-  return out;
+  }
+  if (prompt.add_generation_prompt) out += "assistant: " + begin;
+  return RenderedChat{std::move(out), {}};
 }
 
-FakeEngine::FakeEngine(Options options) : options_(std::move(options)) {
+FakeEngine::FakeEngine(Options options)
+    : options_(std::move(options)), text_(options_.chat_template, options_.on_encode) {
   info_.name = "fake/model";
   info_.vocab_size = text_.vocab_size();
   info_.max_model_len = options_.max_model_len;
@@ -91,6 +102,13 @@ EngineStats FakeEngine::stats() const {
   return {.running = running(), .generation_tokens = generated_};
 }
 
+void FakeEngine::inspect(StateReader reader) {
+  reader(std::make_shared<const EngineState>(
+      EngineState{.running = running(),
+                  .cache = {{.num_blocks = 60, .runs = "3u2s5c50f"}},
+                  .sequences = {{.running = true, .prompt = 7, .computed = 8, .output = 2}}}));
+}
+
 int FakeEngine::running() const {
   const std::lock_guard lock(mutex_);
   return static_cast<int>(ids_.size());
@@ -122,7 +140,9 @@ void FakeEngine::shutdown(double timeout_seconds) {
 
 RequestOutput FakeEngine::make_output(const Active& active) const {
   const SamplingParams& sampling = active.request.sampling;
-  const TokenId letter = 'a' + active.position % 26;
+  const auto position = static_cast<size_t>(active.position);
+  TokenId letter = 'a' + active.position % 26;
+  if (position < options_.says.size()) letter = static_cast<unsigned char>(options_.says[position]);
   const auto logprobs = [&](int k) {
     TokenLogprobs at{.chosen = {letter, -0.5f, 1, std::string(1, static_cast<char>(letter))},
                      .top = {}};
@@ -135,6 +155,7 @@ RequestOutput FakeEngine::make_output(const Active& active) const {
   out.num_prompt_tokens = static_cast<int>(active.request.prompt_token_ids.size());
   out.num_cached_tokens = 3;
   const bool last = active.position + 1 >= sampling.max_tokens.value_or(1 << 30);
+  const bool ends = !options_.says.empty() && position + 1 == options_.says.size();
   for (int choice = 0; choice < sampling.n; ++choice) {
     CompletionOutput& c = out.outputs.emplace_back();
     c.index = choice;
@@ -143,13 +164,14 @@ RequestOutput FakeEngine::make_output(const Active& active) const {
     if (sampling.logprobs) c.logprobs = {logprobs(*sampling.logprobs)};
     c.num_output_tokens = active.position + 1;
     if (last) c.finish_reason = FinishReason::kLength;
+    if (ends) c.finish_reason = FinishReason::kStop;
   }
   if (sampling.prompt_logprobs && active.position == 0) {
     out.prompt_logprobs.resize(active.request.prompt_token_ids.size());
     for (size_t i = 1; i < out.prompt_logprobs.size(); ++i)
       out.prompt_logprobs[i] = logprobs(*sampling.prompt_logprobs);
   }
-  out.finished = last;
+  out.finished = last || ends;
   if (active.position == options_.fail_at_token) {
     out.outputs.clear();
     out.finished = true;

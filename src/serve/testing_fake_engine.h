@@ -1,6 +1,6 @@
 // FakeEngine: an EngineClient for the server's tests. Its own thread makes one token per choice and
-// step, a letter each: a, b, c … It takes prompts of a byte-level tokenizer and records what
-// happens to its requests.
+// step, a letter each: a, b, c …, or the bytes of a text that the test has chosen. It takes prompts
+// of a byte-level tokenizer and records what happens to its requests.
 #pragma once
 
 #include <atomic>
@@ -17,8 +17,9 @@
 
 namespace octavo::serve {
 
-// One token per byte; 256 is <s>, which encode() adds, 257 is </s>. The chat template writes "role:
-// content\n".
+// One token per byte; 256 is <s>, which encode() adds, 257 is </s>, 258 [TOOL_CALLS], which is a
+// token only where it is all of the text. The chat template writes "role:
+// content\n", and at its end what the variable `begin` says.
 class ByteText final : public Text {
  public:
   StatusOr<std::vector<TokenId>> encode(std::string_view text,
@@ -26,9 +27,18 @@ class ByteText final : public Text {
   std::string decode(std::span<const TokenId> ids, bool skip_special_tokens) const override;
   std::string token_string(TokenId id) const override;
   bool is_special(TokenId id) const override { return id >= 256; }
-  int vocab_size() const override { return 258; }
+  int vocab_size() const override { return 259; }
   bool has_chat_template() const override { return true; }
-  StatusOr<std::string> render_chat(const ChatPrompt& prompt) const override;
+  std::string_view chat_template() const override { return chat_template_; }
+  StatusOr<RenderedChat> render_chat(const ChatPrompt& prompt) const override;
+
+  using OnEncode = std::function<void(std::string_view text)>;
+  explicit ByteText(std::string chat_template, OnEncode on_encode = {})
+      : chat_template_(std::move(chat_template)), on_encode_(std::move(on_encode)) {}
+
+ private:
+  std::string chat_template_;
+  OnEncode on_encode_;
 };
 
 class FakeEngine final : public EngineClient {
@@ -37,8 +47,11 @@ class FakeEngine final : public EngineClient {
     double step_seconds = 0.0005;
     int max_model_len = 1000000;
     SamplingParams default_sampling;
-    size_t text_repeat = 1;  // characters per token
-    int fail_at_token = -1;  // the engine fails the request at that token
+    size_t text_repeat = 1;        // characters per token
+    std::string says;              // its answers, a byte a token, instead of letters; then </s>
+    std::string chat_template;     // what text() claims to have, for the choice of parsers
+    int fail_at_token = -1;        // the engine fails the request at that token
+    ByteText::OnEncode on_encode;  // called first thing by text().encode()
   };
   explicit FakeEngine(Options options);
   FakeEngine() : FakeEngine(Options()) {}
@@ -49,6 +62,7 @@ class FakeEngine final : public EngineClient {
   const ModelInfo& model() const override { return info_; }
   const Text& text() const override { return text_; }
   EngineStats stats() const override;
+  void inspect(StateReader reader) override;
   Status health() const override { return ok_status(); }
   std::string metrics_text() const override { return "vllm:num_requests_running 0\n"; }
   void reset_prefix_cache() override {}
@@ -74,7 +88,7 @@ class FakeEngine final : public EngineClient {
   RequestOutput make_output(const Active& active) const;
 
   const Options options_;
-  ByteText text_;
+  const ByteText text_;
   ModelInfo info_;
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;

@@ -1,5 +1,7 @@
 #include "serve/testing_server.h"
 
+#include <gtest/gtest.h>
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -194,6 +196,24 @@ std::vector<std::string> sse_events(std::string_view body) {
     body.remove_prefix(end + 2);
   }
   return events;
+}
+
+std::vector<Value> read_stream(TestClient& client, std::string_view path, std::string_view body) {
+  const TestResponse response = client.post(path, body);
+  EXPECT_EQ(response.status, 200) << response.body;
+  EXPECT_EQ(response.header("content-type"), "text/event-stream; charset=utf-8");
+  std::vector<std::string> events = sse_events(response.body);
+  EXPECT_FALSE(events.empty());
+  if (events.empty()) return {};
+  EXPECT_EQ(events.back(), "[DONE]");
+  events.pop_back();
+  std::vector<Value> values;
+  for (const std::string& event : events) {
+    auto value = parse_json(event);
+    EXPECT_TRUE(value.ok()) << event;
+    values.push_back(value.ok() ? *value : Value());
+  }
+  return values;
 }
 
 const Value& at(const Value& value, std::string_view path) {

@@ -77,6 +77,10 @@ class TestClient {
 // The JSON after each `data: ` of an SSE body, "[DONE]" included.
 std::vector<std::string> sse_events(std::string_view body);
 
+// The events of a streamed request, parsed; checks that it succeeds and ends with "[DONE]", which
+// is left out.
+std::vector<Value> read_stream(TestClient& client, std::string_view path, std::string_view body);
+
 // A member by path, "choices.0.text"; null if it is not there.
 const Value& at(const Value& value, std::string_view path);
 

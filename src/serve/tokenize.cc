@@ -12,14 +12,15 @@ StatusOr<std::string> tokenize(const ServerContext& context, const Value& body) 
   ASSIGN_OR_RETURN(TokenizeRequest fields, parse_tokenize(body));
   RETURN_IF_ERROR(context.check_model(fields.model));
   const Text& text = context.engine.text();
-  std::string words;
+  RenderedChat words;
   if (auto* prompt = std::get_if<std::string>(&fields.input)) {
-    words = std::move(*prompt);
+    words.text = std::move(*prompt);
   } else {
     ASSIGN_OR_RETURN(words, text.render_chat(std::get<ChatPrompt>(fields.input)));
   }
   ASSIGN_OR_RETURN(const std::vector<TokenId> ids,
-                   text.encode(words, {.add_special_tokens = fields.add_special_tokens}));
+                   text.encode(words.text, {.add_special_tokens = fields.add_special_tokens,
+                                            .plain = words.from_request}));
   JsonWriter w;
   w.begin_object().key("count").number(static_cast<int64_t>(ids.size()));
   w.key("max_model_len").number(context.engine.model().max_model_len);

@@ -37,6 +37,7 @@ void AddedTokens::add(const AddedToken& token, std::string_view pattern) {
   }
   if (nodes_[node].token >= 0) return;  // the first of two that read the same
   nodes_[node].token = static_cast<int32_t>(tokens_.size());
+  any_special_ = any_special_ || token.special;
   tokens_.push_back({token.id, token.single_word, token.lstrip, token.rstrip, token.special});
   const auto start = static_cast<uint8_t>(pattern.front());
   if (!starts_[start]) ++distinct_starts_;
@@ -60,37 +61,47 @@ size_t AddedTokens::next_candidate(std::string_view text, size_t pos) const {
   return pos;
 }
 
-int32_t AddedTokens::longest_match(std::string_view text, size_t pos, size_t& end) const {
+int32_t AddedTokens::longest_match(std::string_view text, size_t pos, size_t special_end,
+                                   size_t& end) const {
   int32_t found = -1;
   int32_t node = 0;
   for (size_t i = pos; i < text.size(); ++i) {
     node = child(node, static_cast<uint8_t>(text[i]));
     if (node < 0) break;
-    if (nodes_[node].token >= 0) {
-      found = nodes_[node].token;
+    const int32_t token = nodes_[node].token;
+    if (token >= 0 && (i < special_end || !tokens_[token].special)) {
+      found = token;
       end = i + 1;
     }
   }
   return found;
 }
 
-void AddedTokens::split(std::string_view text, bool parse_special,
+void AddedTokens::split(std::string_view text, const Reading& reading,
                         std::vector<Segment>& segments) const {
   segments.clear();
   size_t done = 0;
+  auto plain = reading.plain.begin();
   for (size_t pos = 0; !tokens_.empty() && pos < text.size();) {
     size_t begin = next_candidate(text, pos);
     if (begin == text.size()) break;
+    while (plain != reading.plain.end() && plain->end <= begin) ++plain;
+    const bool in_plain = plain != reading.plain.end() && plain->begin <= begin;
+    // A token that begins in front of a plain range must end there. One that begins within a range
+    // hides the tokens inside it as if it counted, but none behind the range.
+    const size_t special_end =
+        in_plain || plain == reading.plain.end() ? text.size() : plain->begin;
     size_t end = 0;
-    const int32_t found = longest_match(text, begin, end);
+    const int32_t found = longest_match(text, begin, special_end, end);
     if (found < 0) {
       pos = begin + 1;
       continue;
     }
-    pos = end;
     const Token& token = tokens_[found];
+    const bool passed_over = token.special && (in_plain || !reading.parse_special);
+    pos = passed_over && in_plain ? std::min(end, plain->end) : end;
     int length = 0;
-    if (begin < done || (token.special && !parse_special)) continue;
+    if (begin < done || passed_over) continue;
     if (token.single_word &&
         (class_before(text, begin, kWord) || class_after(text, end, kWord, length))) {
       continue;

@@ -5,11 +5,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "octavo/sampling_params.h"
+#include "octavo/text.h"
 
 namespace octavo::text {
 
@@ -34,9 +36,17 @@ class AddedTokens {
   void add(const AddedToken& token, std::string_view pattern);
   bool empty() const { return tokens_.empty(); }
 
-  // Cuts `text` at the tokens in it: leftmost first, of those the longest. Where special tokens are
-  // not to be parsed, one that is found is passed over as text. REQUIRES: valid UTF-8.
-  void split(std::string_view text, bool parse_special, std::vector<Segment>& segments) const;
+  // Which special tokens count: none, or those that touch no range of `plain` (ascending,
+  // disjoint).
+  struct Reading {
+    bool parse_special = true;
+    std::span<const TextRange> plain = {};
+  };
+
+  // Cuts `text` at the tokens in it: leftmost first, of those the longest. A special token that
+  // does not count is passed over as text. REQUIRES: valid UTF-8.
+  void split(std::string_view text, const Reading& reading, std::vector<Segment>& segments) const;
+  bool any_special() const { return any_special_; }
 
  private:
   struct Token {
@@ -51,10 +61,12 @@ class AddedTokens {
   };
   int32_t child(int32_t node, uint8_t byte) const;
   size_t next_candidate(std::string_view text, size_t pos) const;
-  int32_t longest_match(std::string_view text, size_t pos, size_t& end) const;
+  // `special_end`: special tokens that end behind it do not count.
+  int32_t longest_match(std::string_view text, size_t pos, size_t special_end, size_t& end) const;
 
   std::vector<Token> tokens_;
   std::vector<Node> nodes_ = std::vector<Node>(1);
+  bool any_special_ = false;
   bool starts_[256] = {};  // bytes with which some token begins
   int distinct_starts_ = 0;
   uint8_t only_start_ = 0;

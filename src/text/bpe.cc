@@ -1,122 +1,40 @@
-// A word's symbols stand in a row, each pair of neighbours with the rank of its merge. Merging
-// takes the lowest rank, leftmost first, until none is left. The short form keeps the row dense and
-// erases from it; the long form links the row and keeps (rank, position) in a heap, where an entry
-// is stale once its position's rank differs.
+// A row of symbols is cut into parts, and in each part each pair of neighbours has the rank of its
+// merge. Merging takes the lowest rank, leftmost first, until none is left. The short form keeps
+// the row dense and erases from it; the long form links the row and keeps (rank, position) in a
+// heap, where an entry is stale once its position's rank differs.
 #include "text/bpe.h"
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstdio>
 #include <cstring>
-#include <random>
+#include <functional>
 
-#include "base/check.h"
 #include "base/status_macros.h"
+#include "base/utf8.h"
+#include "text/bpe_atoms.h"
 #include "text/unicode.h"
 
 namespace octavo::text {
 namespace {
 
-constexpr size_t kShortWord = 128;       // symbols; beyond, the heap is faster
+constexpr size_t kShortPart = 128;       // symbols; beyond, the heap is faster
 constexpr size_t kWholeWordBytes = 256;  // longer words are not looked up as one token
+constexpr uint32_t kNoRank = MergeTable::kNoRank;
 
-uint64_t process_seed() {
-  static const uint64_t seed = (uint64_t{std::random_device{}()} << 32) | std::random_device{}();
-  return seed;
-}
-
-uint64_t mix(uint64_t a, uint64_t b) {
-  const auto product = static_cast<unsigned __int128>(a) * b;
-  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-}
-
-uint64_t hash_bytes(std::string_view key) {
-  constexpr uint64_t kOdd = 0x9E3779B97F4A7C15ull;
-  static const uint64_t seed = process_seed();
-  uint64_t h = seed ^ (key.size() * kOdd);
-  const char* p = key.data();
-  size_t n = key.size();
-  for (; n >= 8; n -= 8, p += 8) {
-    uint64_t word;
-    std::memcpy(&word, p, 8);
-    h = mix(h ^ word, kOdd ^ seed);
-  }
-  uint64_t tail = 0;
-  if (n >= 4) {
-    uint32_t low, high;
-    std::memcpy(&low, p, 4);
-    std::memcpy(&high, p + n - 4, 4);
-    tail = (uint64_t{high} << 32) | low;
-  } else if (n > 0) {
-    const auto* b = reinterpret_cast<const unsigned char*>(p);
-    tail = b[0] | (b[n / 2] << 8) | (b[n - 1] << 16);
-  }
-  return mix(h ^ tail, 0xD6E8FEB86659FD93ull ^ seed);
-}
-
-uint64_t hash_pair(uint64_t pair) {
-  static const uint64_t seed = process_seed() | 1;
-  return mix(pair ^ seed, 0x9E3779B97F4A7C15ull);
-}
-
-uint64_t pair_key(TokenId left, TokenId right) {
-  return (uint64_t{static_cast<uint32_t>(left)} << 32) | static_cast<uint32_t>(right);
+size_t first_char_size(std::string_view text) {
+  int length = 0;
+  decode_valid(text.data(), length);
+  return static_cast<size_t>(length);
 }
 
 }  // namespace
 
-void TokenIndex::reserve(size_t count, size_t bytes) {
-  arena_.reserve(bytes);
-  if (const size_t wanted = std::bit_ceil(std::max<size_t>(16, count * 2)); wanted > slots_.size())
-    grow(wanted);
-}
-
-void TokenIndex::grow(size_t slots) {
-  std::vector<Slot> old(slots);
-  old.swap(slots_);
-  for (const Slot& slot : old) {
-    if (slot.id < 0) continue;
-    size_t i = hash_bytes({arena_.data() + slot.offset, slot.length}) & (slots - 1);
-    while (slots_[i].id >= 0) i = (i + 1) & (slots - 1);
-    slots_[i] = slot;
-  }
-}
-
-bool TokenIndex::insert(std::string_view key, TokenId id) {
-  if ((count_ + 1) * 2 > slots_.size()) grow(std::max<size_t>(16, slots_.size() * 2));
-  const uint64_t hash = hash_bytes(key);
-  const auto tag = static_cast<uint32_t>(hash >> 32);
-  size_t i = hash & (slots_.size() - 1);
-  for (; slots_[i].id >= 0; i = (i + 1) & (slots_.size() - 1)) {
-    const Slot& slot = slots_[i];
-    if (slot.tag == tag && key == std::string_view(arena_.data() + slot.offset, slot.length))
-      return false;
-  }
-  slots_[i] = {tag, id, static_cast<uint32_t>(arena_.size()), static_cast<uint32_t>(key.size())};
-  arena_.append(key);
-  ++count_;
-  return true;
-}
-
-TokenId TokenIndex::find(std::string_view key) const {
-  if (slots_.empty()) return -1;
-  const uint64_t hash = hash_bytes(key);
-  const auto tag = static_cast<uint32_t>(hash >> 32);
-  for (size_t i = hash & (slots_.size() - 1); slots_[i].id >= 0;
-       i = (i + 1) & (slots_.size() - 1)) {
-    const Slot& slot = slots_[i];
-    if (slot.tag == tag && slot.length == key.size() &&
-        std::memcmp(key.data(), arena_.data() + slot.offset, key.size()) == 0) {
-      return slot.id;
-    }
-  }
-  return -1;
-}
-
-Bpe::Bpe(BpeConfig config, TokenIndex index, int id_limit)
+Bpe::Bpe(BpeConfig config, TokenIndex index, size_t merges, int id_limit)
     : config_(std::move(config)),
       index_(std::move(index)),
+      merges_(merges),
+      touching_(merges / 2),
       plain_symbols_(config_.continuing_prefix.empty() && config_.end_suffix.empty()),
       whole_(new std::atomic<uint8_t>[static_cast<size_t>(id_limit)]) {
   for (int i = 0; i < id_limit; ++i) whole_[i].store(kUnknown, std::memory_order_relaxed);
@@ -131,14 +49,16 @@ Bpe::Bpe(BpeConfig config, TokenIndex index, int id_limit)
 
 StatusOr<std::unique_ptr<const Bpe>> Bpe::build(BpeConfig config, TokenIndex index,
                                                 const std::vector<Merge>& merges, int id_limit) {
-  std::unique_ptr<Bpe> bpe(new Bpe(std::move(config), std::move(index), id_limit));
+  std::unique_ptr<Bpe> bpe(new Bpe(std::move(config), std::move(index), merges.size(), id_limit));
   RETURN_IF_ERROR(bpe->add_merges(merges));
+  if (bpe->plain_symbols_) {
+    bpe->find_symbols(merges);
+    bpe->find_touching(merges);
+  }
   return std::unique_ptr<const Bpe>(std::move(bpe));
 }
 
 Status Bpe::add_merges(const std::vector<Merge>& merges) {
-  pairs_.resize(std::bit_ceil(std::max<size_t>(16, merges.size() * 2)));
-  pair_mask_ = pairs_.size() - 1;
   const auto missing = [&](size_t rank, std::string_view token) {
     std::string shown = config_.byte_level ? bytes_to_alphabet(token) : std::string(token);
     return data_loss("merge " + std::to_string(rank) + " names '" + shown.substr(0, 100) +
@@ -154,40 +74,92 @@ Status Bpe::add_merges(const std::vector<Merge>& merges) {
     joined.append(right.substr(std::min(right.size(), config_.continuing_prefix.size())));
     const TokenId merged = index_.find(joined);
     if (merged < 0) return missing(r, joined);
-    const uint64_t pair = pair_key(a, b);
-    size_t i = hash_pair(pair) & pair_mask_;
-    while (pairs_[i].rank != kNoRank && pairs_[i].pair != pair) i = (i + 1) & pair_mask_;
     const auto rank = static_cast<uint32_t>(config_.rank_is_id ? static_cast<size_t>(merged) : r);
-    pairs_[i] = {pair, rank, merged};  // written twice: the later rank counts
+    merges_.add(a, b, {rank, merged});  // named twice: the later rank counts
   }
   return ok_status();
 }
 
-inline const Bpe::PairSlot& Bpe::find_pair(TokenId left, TokenId right) const {
-  const uint64_t pair = pair_key(left, right);
-  size_t i = hash_pair(pair) & pair_mask_;
-  while (pairs_[i].pair != pair && pairs_[i].rank != kNoRank) i = (i + 1) & pair_mask_;
-  return pairs_[i];
+// The symbols of characters: what the vocabulary holds, at byte level only the atoms. Those need
+// every byte of a text to have a token: where one vanishes, its neighbours become each other's.
+void Bpe::find_symbols(const std::vector<Merge>& merges) {
+  if (config_.byte_level) {
+    const auto missing = [&](int from, int to) {
+      return std::find(byte_id_ + from, byte_id_ + to, -1) != byte_id_ + to;
+    };
+    if (missing(0, 0xC0) || missing(0xC2, 0xF5)) return;
+    char_id_ = find_atoms(merges_, merges, index_, byte_id_);
+    return;
+  }
+  char_id_.assign(0x10000, -1);
+  std::string bytes;
+  for (char32_t c = 0x80; c < char_id_.size(); ++c) {
+    bytes.clear();
+    append_utf8(bytes, c);
+    if (c < 0xD800 || c >= 0xE000) char_id_[c] = index_.find(bytes);
+  }
+}
+
+// A merge reaches across two symbols that touch when its left side ends with the one and its right
+// side begins with the other. That is read off the sides' text, which holds as long as no merge
+// takes a stand-in (a fallback byte, the unknown token), whose text is not that of the symbol.
+void Bpe::find_touching(const std::vector<Merge>& merges) {
+  const auto stands_in = [&](std::string_view token) {
+    const TokenId id = index_.find(token);
+    return id == config_.unk_id ||
+           (config_.byte_fallback && token.starts_with("<0x") &&
+            std::find(fallback_id_, fallback_id_ + 256, id) != fallback_id_ + 256);
+  };
+  const auto symbols_at = [&](std::string_view token, bool last) {
+    const char32_t c = last ? last_char(token) : first_char(token);
+    if (config_.byte_level) {
+      return std::array{byte_id_[static_cast<unsigned char>(last ? token.back() : token.front())],
+                        c < char_id_.size() && c != 0 ? char_id_[c] : -1};
+    }
+    return std::array{index_.find(last ? token.substr(previous_char(token, token.size()))
+                                       : token.substr(0, first_char_size(token))),
+                      -1};
+  };
+  for (const auto& [left, right] : merges) {
+    if (stands_in(left) || stands_in(right)) return;
+  }
+  for (const auto& [left, right] : merges) {
+    if (left.empty() || right.empty()) continue;  // no symbol is empty
+    for (const TokenId a : symbols_at(left, true)) {
+      for (const TokenId b : symbols_at(right, false)) {
+        if (a >= 0 && b >= 0) touching_.add(merges_.hash(a, b));
+      }
+    }
+  }
+  cuts_ = true;
 }
 
 bool Bpe::encode(std::string_view word, Scratch& scratch, std::vector<TokenId>& out) const {
   if (word.empty()) return true;
+  if (word.size() > WordCache::kMaxBytes) {
+    encode_uncached(word, scratch, out);
+    return true;
+  }
+  WordCache& cache = WordCache::of_thread(owner_);
+  const WordCache::Key key(word);
+  if (cache.append(key, out)) return true;
+  const size_t before = out.size();
+  encode_uncached(word, scratch, out);
+  cache.put(key, out.data() + before, out.size() - before);
+  return true;
+}
+
+void Bpe::encode_uncached(std::string_view word, Scratch& scratch,
+                          std::vector<TokenId>& out) const {
   TokenId whole = -1;
   if (config_.ignore_merges || (plain_symbols_ && word.size() <= kWholeWordBytes)) {
     whole = index_.find(word);
   }
-  if (whole < 0) {
-    encode_symbols(word, scratch, out);
-    return true;
-  }
-  if (config_.ignore_merges) {
-    out.push_back(whole);
-    return true;
-  }
+  if (whole < 0) return encode_symbols(word, scratch, out);
   const uint8_t state = whole_[whole].load(std::memory_order_relaxed);
-  if (state == kYes) {
+  if (config_.ignore_merges || state == kYes) {
     out.push_back(whole);
-    return true;
+    return;
   }
   const size_t before = out.size();
   encode_symbols(word, scratch, out);
@@ -195,7 +167,6 @@ bool Bpe::encode(std::string_view word, Scratch& scratch, std::vector<TokenId>& 
     const bool yes = out.size() == before + 1 && out.back() == whole;
     whole_[whole].store(yes ? kYes : kNo, std::memory_order_relaxed);
   }
-  return true;
 }
 
 // A symbol outside the vocabulary: its bytes, the unknown token, or nothing.
@@ -214,48 +185,100 @@ void Bpe::append_unknown(std::string_view symbol, bool& after_unknown,
   after_unknown = true;
 }
 
-void Bpe::encode_symbols(std::string_view word, Scratch& scratch, std::vector<TokenId>& out) const {
-  std::vector<TokenId>& ids = scratch.ids;
-  ids.clear();
+// The symbol of the character (at byte level: the atom or the byte) at `pos`; -1: none.
+inline TokenId Bpe::symbol_at(std::string_view word, size_t pos, int& length) const {
+  const auto lead = static_cast<unsigned char>(word[pos]);
+  length = 1;
+  if (lead < 0x80) return byte_id_[lead];
+  if (config_.byte_level) {  // an atom only between characters that are not ASCII
+    if (lead < 0xC0 || lead >= 0xF0 || char_id_.empty()) return byte_id_[lead];
+    if (pos > 0 && static_cast<unsigned char>(word[pos - 1]) < 0x80) return byte_id_[lead];
+    int bytes = 0;
+    const TokenId atom = char_id_[decode_valid(word.data() + pos, bytes)];
+    const size_t end = pos + static_cast<size_t>(bytes);
+    if (atom < 0 || (end < word.size() && static_cast<unsigned char>(word[end]) < 0x80))
+      return byte_id_[lead];
+    length = bytes;
+    return atom;
+  }
+  const char32_t c = decode_valid(word.data() + pos, length);
+  if (c < char_id_.size()) return char_id_[c];
+  return index_.find(word.substr(pos, static_cast<size_t>(length)));
+}
+
+void Bpe::append_symbols(std::string_view word, std::vector<TokenId>& ids) const {
   bool after_unknown = false;
-  for (size_t i = 0; i < word.size();) {
-    int length = 1;
-    const auto lead = static_cast<unsigned char>(word[i]);
-    if (!config_.byte_level && lead >= 0x80) decode_valid(word.data() + i, length);
-    std::string_view symbol = word.substr(i, length);
-    const bool first = i == 0;
-    i += length;
-    TokenId id = -1;
-    if (plain_symbols_) {
-      id = length == 1 ? byte_id_[lead] : index_.find(symbol);
-    } else {
-      scratch.key = (first ? "" : config_.continuing_prefix) + std::string(symbol) +
-                    (i == word.size() ? config_.end_suffix : "");
-      symbol = scratch.key;
-      id = index_.find(symbol);
-    }
+  int length = 0;
+  for (size_t pos = 0; pos < word.size(); pos += static_cast<size_t>(length)) {
+    const TokenId id = symbol_at(word, pos, length);
     if (id >= 0) {
       ids.push_back(id);
       after_unknown = false;
     } else {
-      append_unknown(symbol, after_unknown, ids);
+      append_unknown(word.substr(pos, static_cast<size_t>(length)), after_unknown, ids);
     }
-  }
-  if (ids.size() <= 1) {
-    out.insert(out.end(), ids.begin(), ids.end());
-  } else if (ids.size() <= kShortWord) {
-    merge_short(scratch, out);
-  } else {
-    merge_long(scratch, out);
   }
 }
 
-void Bpe::merge_short(Scratch& scratch, std::vector<TokenId>& out) const {
-  std::array<TokenId, kShortWord> ids;
-  std::array<uint32_t, kShortWord> ranks;  // of the pair (i, i + 1)
-  size_t n = scratch.ids.size();
-  std::copy(scratch.ids.begin(), scratch.ids.end(), ids.begin());
-  for (size_t i = 0; i + 1 < n; ++i) ranks[i] = rank(ids[i], ids[i + 1]);
+// The same where symbols are written with a prefix or suffix.
+void Bpe::append_affixed_symbols(std::string_view word, Scratch& scratch) const {
+  bool after_unknown = false;
+  for (size_t pos = 0; pos < word.size();) {
+    int length = 1;
+    if (!config_.byte_level) decode_valid(word.data() + pos, length);
+    const size_t end = pos + static_cast<size_t>(length);
+    scratch.key = pos == 0 ? "" : config_.continuing_prefix;
+    scratch.key.append(word.substr(pos, end - pos));
+    if (end == word.size()) scratch.key.append(config_.end_suffix);
+    pos = end;
+    const TokenId id = index_.find(scratch.key);
+    if (id >= 0) {
+      scratch.ids.push_back(id);
+      after_unknown = false;
+    } else {
+      append_unknown(scratch.key, after_unknown, scratch.ids);
+    }
+  }
+}
+
+void Bpe::encode_symbols(std::string_view word, Scratch& scratch, std::vector<TokenId>& out) const {
+  std::vector<TokenId>& ids = scratch.ids;
+  ids.clear();
+  if (plain_symbols_) {
+    append_symbols(word, ids);
+  } else {
+    append_affixed_symbols(word, scratch);
+  }
+  if (!cuts_) return merge_part(ids.data(), ids.size(), scratch, out);
+  size_t begin = 0;
+  for (size_t i = 1; i <= ids.size(); ++i) {
+    if (i < ids.size() && touching_.may_hold(merges_.hash(ids[i - 1], ids[i]))) continue;
+    merge_part(ids.data() + begin, i - begin, scratch, out);
+    begin = i;
+  }
+}
+
+inline void Bpe::merge_part(TokenId* ids, size_t count, Scratch& scratch,
+                            std::vector<TokenId>& out) const {
+  if (count == 1) {
+    out.push_back(ids[0]);
+  } else if (count <= kShortPart) {
+    merge_short(ids, count, out);
+  } else {
+    merge_long(ids, count, scratch, out);
+  }
+}
+
+void Bpe::merge_short(TokenId* ids, size_t count, std::vector<TokenId>& out) const {
+  std::array<uint32_t, kShortPart> ranks;  // of the pair (i, i + 1)
+  std::array<TokenId, kShortPart> merged;  // what it becomes
+  const auto look_up = [&](size_t i) {
+    const MergeTable::Join join = merges_.find(ids[i], ids[i + 1]);
+    ranks[i] = join.rank;
+    merged[i] = join.merged;
+  };
+  size_t n = count;
+  for (size_t i = 0; i + 1 < n; ++i) look_up(i);
   while (n > 1) {
     uint32_t best = kNoRank;
     size_t at = 0;
@@ -263,21 +286,25 @@ void Bpe::merge_short(Scratch& scratch, std::vector<TokenId>& out) const {
       if (ranks[i] < best) best = ranks[i], at = i;
     }
     if (best == kNoRank) break;
-    ids[at] = find_pair(ids[at], ids[at + 1]).merged;
-    std::memmove(ids.data() + at + 1, ids.data() + at + 2, (n - at - 2) * sizeof(TokenId));
-    std::memmove(ranks.data() + at, ranks.data() + at + 1, (n - at - 2) * sizeof(uint32_t));
+    ids[at] = merged[at];
     --n;
-    if (at + 1 < n) ranks[at] = rank(ids[at], ids[at + 1]);
-    if (at > 0) ranks[at - 1] = rank(ids[at - 1], ids[at]);
+    for (size_t i = at + 1; i < n; ++i) {
+      ids[i] = ids[i + 1];
+      ranks[i - 1] = ranks[i];
+      merged[i - 1] = merged[i];
+    }
+    if (at + 1 < n) look_up(at);
+    if (at > 0) look_up(at - 1);
   }
-  out.insert(out.end(), ids.begin(), ids.begin() + static_cast<ptrdiff_t>(n));
+  out.insert(out.end(), ids, ids + n);
 }
 
-void Bpe::merge_long(Scratch& scratch, std::vector<TokenId>& out) const {
-  std::vector<TokenId>& ids = scratch.ids;
+void Bpe::merge_long(TokenId* ids, size_t count, Scratch& scratch,
+                     std::vector<TokenId>& out) const {
   std::vector<uint32_t>&ranks = scratch.ranks, &prev = scratch.prev, &next = scratch.next;
   std::vector<uint64_t>& heap = scratch.heap;  // rank << 32 | position
-  const auto n = static_cast<uint32_t>(ids.size());
+  const auto n = static_cast<uint32_t>(count);
+  const auto rank = [&](TokenId left, TokenId right) { return merges_.find(left, right).rank; };
   ranks.assign(n, kNoRank);
   prev.resize(n);
   next.resize(n);
@@ -303,7 +330,7 @@ void Bpe::merge_long(Scratch& scratch, std::vector<TokenId>& out) const {
     const auto at = static_cast<uint32_t>(top);
     if (ranks[at] != top >> 32) continue;
     const uint32_t gone = next[at];
-    ids[at] = find_pair(ids[at], ids[gone]).merged;
+    ids[at] = merges_.find(ids[at], ids[gone]).merged;
     ranks[gone] = kNoRank;
     next[at] = next[gone];
     if (next[at] < n) prev[next[at]] = at;

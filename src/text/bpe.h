@@ -1,10 +1,11 @@
 // Byte-pair encoding: a word to the ids that its merges leave. Called by the tokenizer for each
 // piece of text. Immutable after build() but for one cache of relaxed atomic flags; any thread.
 //
-// A word of up to 128 symbols is merged by scanning for the lowest rank, a longer one with a heap,
-// so that a megabyte without a space costs n log n. Most words are one token: each vocabulary entry
-// keeps a flag that says whether its own text merges into just that entry, found out the first time
-// the word is seen.
+// A word is looked for in the thread's WordCache, then as one token: each vocabulary entry keeps a
+// flag that says whether its own text merges into just that entry, found out the first time the
+// word is seen. Any other word becomes a row of symbols, is cut wherever no merge reaches across,
+// and each part is merged by itself: up to 128 symbols by scanning for the lowest rank, more with a
+// heap, so that a megabyte without a space costs n log n.
 #pragma once
 
 #include <atomic>
@@ -17,32 +18,12 @@
 
 #include "octavo/sampling_params.h"
 #include "octavo/status.h"
+#include "text/merge_table.h"
+#include "text/token_index.h"
+#include "text/word_cache.h"
 #include "text/word_model.h"
 
 namespace octavo::text {
-
-// Byte strings to ids: open addressing over one arena of key bytes. The hash is keyed anew by each
-// process, so that no file can choose keys that collide.
-class TokenIndex {
- public:
-  void reserve(size_t count, size_t bytes);
-  // False, changing nothing, if `key` is there already.
-  bool insert(std::string_view key, TokenId id);
-  TokenId find(std::string_view key) const;  // -1: none
-  size_t size() const { return count_; }
-
- private:
-  struct Slot {
-    uint32_t tag = 0;
-    TokenId id = -1;
-    uint32_t offset = 0;
-    uint32_t length = 0;
-  };
-  void grow(size_t slots);
-  std::vector<Slot> slots_;
-  std::string arena_;
-  size_t count_ = 0;
-};
 
 struct BpeConfig {
   bool byte_level =
@@ -70,31 +51,33 @@ class Bpe final : public WordModel {
   TokenId find(std::string_view key) const override { return index_.find(key); }
 
  private:
-  static constexpr uint32_t kNoRank = UINT32_MAX;
-  struct PairSlot {
-    uint64_t pair = UINT64_MAX;
-    uint32_t rank = kNoRank;
-    TokenId merged = -1;
-  };
-
-  Bpe(BpeConfig config, TokenIndex index, int id_limit);
+  Bpe(BpeConfig config, TokenIndex index, size_t merges, int id_limit);
   Status add_merges(const std::vector<Merge>& merges);
-  const PairSlot& find_pair(TokenId left, TokenId right) const;
-  uint32_t rank(TokenId left, TokenId right) const { return find_pair(left, right).rank; }
+  void find_symbols(const std::vector<Merge>& merges);
+  void find_touching(const std::vector<Merge>& merges);
 
-  void encode_symbols(std::string_view word, Scratch& scratch, std::vector<TokenId>& out) const;
+  TokenId symbol_at(std::string_view word, size_t pos, int& length) const;
+  void append_symbols(std::string_view word, std::vector<TokenId>& ids) const;
+  void append_affixed_symbols(std::string_view word, Scratch& scratch) const;
   void append_unknown(std::string_view symbol, bool& after_unknown,
                       std::vector<TokenId>& ids) const;
-  void merge_short(Scratch& scratch, std::vector<TokenId>& out) const;
-  void merge_long(Scratch& scratch, std::vector<TokenId>& out) const;
+  void encode_uncached(std::string_view word, Scratch& scratch, std::vector<TokenId>& out) const;
+  void encode_symbols(std::string_view word, Scratch& scratch, std::vector<TokenId>& out) const;
+  void merge_part(TokenId* ids, size_t count, Scratch& scratch, std::vector<TokenId>& out) const;
+  void merge_short(TokenId* ids, size_t count, std::vector<TokenId>& out) const;
+  void merge_long(TokenId* ids, size_t count, Scratch& scratch, std::vector<TokenId>& out) const;
 
+  const uint64_t owner_ = WordCache::new_owner();
   BpeConfig config_;
   TokenIndex index_;
-  std::vector<PairSlot> pairs_;
-  uint64_t pair_mask_ = 0;
+  MergeTable merges_;
+  PairFilter touching_;        // pairs of symbols across which some merge reaches
+  bool cuts_ = false;          // words are cut between symbols that do not touch
   bool plain_symbols_ = true;  // no prefix, no suffix
   TokenId byte_id_[256];       // the symbol of a byte (byte level) or of an ASCII character
   TokenId fallback_id_[256];   // "<0xE4>"
+  // By character of the Basic Multilingual Plane, -1: none. Byte level: the atoms (bpe_atoms.h).
+  std::vector<TokenId> char_id_;
   enum Whole : uint8_t { kUnknown, kYes, kNo };
   std::unique_ptr<std::atomic<uint8_t>[]> whole_;  // by id
 };

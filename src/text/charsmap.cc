@@ -6,6 +6,7 @@
 
 #include <cstring>
 
+#include "base/utf8.h"
 #include "text/unicode.h"
 
 namespace octavo::text {
@@ -15,9 +16,15 @@ constexpr size_t kMaxBlobBytes = size_t{16} << 20;
 constexpr size_t kMaxGrowth = 32, kMaxGrowthBytes = 4096;
 // Clusters of that many bytes and more are replaced character by character.
 constexpr size_t kLongCluster = 6;
+// A damaged trie may lead round in circles.
+constexpr size_t kMaxKeyBytes = 64;
 
 size_t offset_of(uint32_t unit) {
   return size_t{unit >> 10} << ((unit & (1u << 9)) >> 6);
+}
+
+bool continues(char c) {
+  return (static_cast<unsigned char>(c) & 0xC0) == 0x80;
 }
 
 }  // namespace
@@ -34,27 +41,48 @@ StatusOr<Charsmap> Charsmap::parse(std::string_view blob) {
   map.units_.resize(bytes / sizeof(uint32_t));
   std::memcpy(map.units_.data(), blob.data(), bytes);
   map.replacements_ = blob.substr(bytes);
+  if (!valid_utf8(map.replacements_)) return data_loss("the charsmap's replacements are not UTF-8");
   return map;
 }
 
-std::optional<std::string_view> Charsmap::find(std::string_view chunk) const {
+template <typename Each>
+void Charsmap::each_key(std::string_view text, Each found) const {
   size_t node = offset_of(units_[0]);
-  for (const char c : chunk) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte == 0) break;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if (byte == 0) return;
     node ^= byte;
-    if (node >= units_.size()) break;
+    if (node >= units_.size()) return;
     const uint32_t unit = units_[node];
-    if ((unit & 0x800000FFu) != byte) break;
+    if ((unit & 0x800000FFu) != byte) return;
     node ^= offset_of(unit);
-    if (node >= units_.size()) break;
+    if (node >= units_.size()) return;
     if ((unit & 0x100u) == 0) continue;
     const size_t begin = units_[node] & 0x7FFFFFFFu;
-    if (begin > replacements_.size()) break;
+    if (begin > replacements_.size()) return;
+    if (begin < replacements_.size() && continues(replacements_[begin])) return;
     const std::string_view from = std::string_view(replacements_).substr(begin);
-    return from.substr(0, from.find('\0'));
+    if (!found(from.substr(0, from.find('\0')), i + 1)) return;
   }
-  return std::nullopt;
+}
+
+std::optional<std::string_view> Charsmap::find(std::string_view chunk) const {
+  std::optional<std::string_view> shortest;
+  each_key(chunk, [&](std::string_view replacement, size_t) {
+    shortest = replacement;
+    return false;
+  });
+  return shortest;
+}
+
+std::optional<Charsmap::Found> Charsmap::longest(std::string_view text) const {
+  std::optional<Found> longest;
+  each_key(text.substr(0, kMaxKeyBytes), [&](std::string_view replacement, size_t bytes) {
+    const bool within_character = bytes < text.size() && continues(text[bytes]);
+    if (!within_character) longest = Found{replacement, bytes};
+    return true;
+  });
+  return longest;
 }
 
 StatusOr<std::string> Charsmap::apply(std::string_view text) const {

@@ -19,10 +19,22 @@ class Charsmap {
   // the replacements, each with a NUL behind it.
   static StatusOr<Charsmap> parse(std::string_view blob);
 
-  // REQUIRES: valid UTF-8.
+  // As Hugging Face's tokenizers apply it: to grapheme clusters. REQUIRES: valid UTF-8.
   StatusOr<std::string> apply(std::string_view text) const;
 
+  // As SentencePiece does: what stands for the longest key that `text` begins with, and how long
+  // that key is.
+  struct Found {
+    std::string_view replacement;
+    size_t bytes;
+  };
+  std::optional<Found> longest(std::string_view text) const;
+
  private:
+  // Calls `found(replacement, bytes)` for each key that `text` begins with, the shortest first,
+  // until it returns false.
+  template <typename Each>
+  void each_key(std::string_view text, Each found) const;
   // What stands for the shortest key that `chunk` begins with.
   std::optional<std::string_view> find(std::string_view chunk) const;
 

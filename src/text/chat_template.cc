@@ -36,11 +36,14 @@ StatusOr<std::shared_ptr<const ChatTemplate>> ChatTemplate::parse(std::string so
   }
 }
 
-RenderResult ChatTemplate::render(const Value::Dict& variables, int64_t now) const {
+RenderResult ChatTemplate::render(const Value::Dict& model, const Value::Dict& request,
+                                  int64_t now) const {
   try {
     jinja::Runtime runtime(jinja::Limits(), now);
     jinja::Evaluator evaluator(*impl_->parsed, runtime);
-    return {evaluator.render(variables)};
+    jinja::Draft draft = evaluator.render(model, request);
+    std::vector<TextRange> rest = jinja::complement(draft.own, draft.bytes.size());
+    return {.output = std::move(draft.bytes), .from_request = std::move(rest)};
   } catch (const jinja::TemplateError& error) {
     return {{}, error.kind, error.message};
   } catch (const std::bad_alloc&) {

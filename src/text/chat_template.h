@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "octavo/status.h"
 #include "octavo/text.h"
@@ -20,6 +21,7 @@ struct RenderResult {
   std::string output;
   TemplateErrorKind error = TemplateErrorKind::kNone;
   std::string message;  // for kRaised exactly what the template gave to raise_exception
+  std::vector<TextRange> from_request;  // of `output`: what the template did not write itself
   bool ok() const { return error == TemplateErrorKind::kNone; }
 };
 
@@ -28,9 +30,13 @@ class ChatTemplate {
   // Parses Jinja source. Errors name the line.
   static StatusOr<std::shared_ptr<const ChatTemplate>> parse(std::string source);
 
-  // Renders with `variables` as globals. `now` (Unix seconds, read as local time) feeds
-  // strftime_now.
-  RenderResult render(const Value::Dict& variables, int64_t now) const;
+  // Renders with both dicts' members as globals; where both have a name, the request's counts.
+  // `model`: the model's special tokens, which are the template's own words as its literals are;
+  // `request`: everything else. `now` (Unix seconds, read as local time) feeds strftime_now.
+  RenderResult render(const Value::Dict& model, const Value::Dict& request, int64_t now) const;
+  RenderResult render(const Value::Dict& request, int64_t now) const {
+    return render({}, request, now);
+  }
 
   ~ChatTemplate();
 

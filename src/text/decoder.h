@@ -3,7 +3,7 @@
 //
 // A step works on the list of a text's tokens, as in Hugging Face's tokenizers. For streaming the
 // same steps are also known token by token: the bytes that one token stands for, and what happens
-// at the front of a text.
+// where tokens meet and at the ends of a text.
 #pragma once
 
 #include <optional>
@@ -35,8 +35,22 @@ struct WordPieceDecode {  // a space before each token but the first and those w
   std::optional<std::string> prefix;  // none: no token has it
   bool cleanup = true;                // " ." to "." and the like, within each token
 };
-using DecoderStep = std::variant<ByteLevelDecode, ByteFallbackDecode, FuseDecode, StripDecode,
-                                 ReplaceStep, MetaspaceDecode, WordPieceDecode>;
+struct BpeDecode {  // the suffix that ends a word to a space, at the end of the text to nothing
+  std::string suffix;
+};
+struct CtcDecode {  // of equal neighbours one remains; the pad goes, the delimiter becomes a space
+  std::string pad, delimiter;
+  bool cleanup = true;
+};
+struct SentencePieceDecode {  // "▁" to a space
+  bool bytes = false;         // "<0xE4>" is a byte; each one of no character becomes U+FFFD
+  bool strips_front = true;   // the first token with text loses one "▁" in front …
+  bool strips_each = false;   // … and so does every one until there is text
+  std::string unk_piece, unk_surface;  // the unknown token, and what it reads as; may be empty
+};
+using DecoderStep =
+    std::variant<ByteLevelDecode, ByteFallbackDecode, FuseDecode, StripDecode, ReplaceStep,
+                 MetaspaceDecode, WordPieceDecode, BpeDecode, CtcDecode, SentencePieceDecode>;
 
 class Decoder {
  public:
@@ -47,12 +61,12 @@ class Decoder {
   std::string decode(std::vector<std::string> tokens) const;
   // The bytes that a token stands for inside a text.
   std::string token_bytes(std::string_view token) const;
-  const TextStart& text_start() const { return start_; }
+  const TextJoin& text_join() const { return join_; }
 
  private:
   std::vector<DecoderStep> steps_;
   bool byte_level_ = false;  // the one step that decides is ByteLevelDecode
-  TextStart start_;
+  TextJoin join_;
 };
 
 }  // namespace octavo::text

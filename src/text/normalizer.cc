@@ -109,6 +109,16 @@ StatusOr<std::string> run(const PrecompiledStep& step, std::string_view text) {
   return step.map->apply(text);
 }
 
+StatusOr<std::string> run(const SentencePieceStep& step, std::string_view text) {
+  return step.rules->apply(text, true);
+}
+
+StatusOr<std::string> run_step(const NormalizerStep& step, std::string_view text, bool at_start) {
+  if (const auto* pieces = std::get_if<SentencePieceStep>(&step))
+    return pieces->rules->apply(text, at_start);
+  return std::visit([&](const auto& s) { return run(s, text); }, step);
+}
+
 }  // namespace
 
 StatusOr<std::string> replace_all(const ReplaceStep& step, std::string_view text) {
@@ -135,12 +145,51 @@ StatusOr<std::string> replace_all(const ReplaceStep& step, std::string_view text
   return out;
 }
 
-StatusOr<std::string_view> Normalizer::apply(std::string_view text, std::string& storage) const {
+StatusOr<std::string_view> Normalizer::apply(std::string_view text, std::string& storage,
+                                             bool at_start) const {
   for (const NormalizerStep& step : steps_) {
-    ASSIGN_OR_RETURN(storage, std::visit([&](const auto& s) { return run(s, text); }, step));
+    ASSIGN_OR_RETURN(storage, run_step(step, text, at_start));
     text = storage;
   }
   return text;
+}
+
+// A part's normal form as it stands within a text: only what is at the front gets a prefix.
+StatusOr<std::string> Normalizer::apply_inside(std::string_view part, bool at_front) const {
+  std::string out(part);
+  for (const NormalizerStep& step : steps_) {
+    if (std::holds_alternative<PrependStep>(step) && !at_front) continue;
+    ASSIGN_OR_RETURN(out, run_step(step, out, at_front));
+  }
+  return out;
+}
+
+StatusOr<std::vector<TextRange>> Normalizer::map(std::string_view text, std::string_view normalized,
+                                                 std::span<const TextRange> ranges) const {
+  if (steps_.empty()) return std::vector<TextRange>(ranges.begin(), ranges.end());
+  std::vector<TextRange> out;
+  size_t from = 0, to = 0;  // in `text`, in `normalized`
+  const auto advance = [&](size_t end) -> StatusOr<bool> {
+    if (end == from) return true;
+    ASSIGN_OR_RETURN(const std::string part,
+                     apply_inside(text.substr(from, end - from), from == 0));
+    if (!normalized.substr(to).starts_with(part)) return false;
+    from = end;
+    to += part.size();
+    return true;
+  };
+  for (const TextRange& range : ranges) {
+    ASSIGN_OR_RETURN(bool same, advance(range.begin));
+    const size_t begin = to;
+    if (same) {
+      ASSIGN_OR_RETURN(same, advance(range.end));
+    }
+    out.push_back({begin, same ? to : normalized.size()});
+    if (!same) return out;
+  }
+  ASSIGN_OR_RETURN(const bool same, advance(text.size()));
+  if (!same || to != normalized.size()) out.push_back({to, normalized.size()});
+  return out;
 }
 
 }  // namespace octavo::text

@@ -4,14 +4,17 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
 #include "octavo/status.h"
+#include "octavo/text.h"
 #include "text/charsmap.h"
 #include "text/pretokenizer.h"
+#include "text/sentencepiece_normalizer.h"
 #include "text/unicode.h"
 
 namespace octavo::text {
@@ -40,9 +43,12 @@ struct BertStep {
 struct PrecompiledStep {
   std::shared_ptr<const Charsmap> map;
 };
+struct SentencePieceStep {
+  std::shared_ptr<const SentencePieceNormalizer> rules;
+};
 using NormalizerStep =
     std::variant<NormalForm, PrependStep, ReplaceStep, LowercaseStep, StripStep, StripAccentsStep,
-                 NmtStep, ByteLevelAlphabetStep, BertStep, PrecompiledStep>;
+                 NmtStep, ByteLevelAlphabetStep, BertStep, PrecompiledStep, SentencePieceStep>;
 
 // Every match of the step's pattern in `text`, replaced.
 StatusOr<std::string> replace_all(const ReplaceStep& step, std::string_view text);
@@ -52,10 +58,19 @@ class Normalizer {
   explicit Normalizer(std::vector<NormalizerStep> steps = {}) : steps_(std::move(steps)) {}
   bool empty() const { return steps_.empty(); }
 
-  // `text` itself, or its normal form kept in `storage`. REQUIRES: valid UTF-8.
-  StatusOr<std::string_view> apply(std::string_view text, std::string& storage) const;
+  // `text` itself, or its normal form kept in `storage`. `at_start`: nothing of the input stands
+  // before it. REQUIRES: valid UTF-8.
+  StatusOr<std::string_view> apply(std::string_view text, std::string& storage,
+                                   bool at_start = true) const;
+
+  // Where the ranges of `text` (ascending, disjoint) lie in `normalized`, its normal form. Each
+  // part is normalised by itself; from the first part that reads otherwise than it does in the
+  // whole (an accent that joins the letter before it), everything counts as one range.
+  StatusOr<std::vector<TextRange>> map(std::string_view text, std::string_view normalized,
+                                       std::span<const TextRange> ranges) const;
 
  private:
+  StatusOr<std::string> apply_inside(std::string_view part, bool at_front) const;
   std::vector<NormalizerStep> steps_;
 };
 

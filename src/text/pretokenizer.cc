@@ -1,7 +1,4 @@
-// The scanners first, then the general steps. A scanner reads one character at a time and decides
-// by its class which branch of the alternation applies; none looks further than the end of its
-// piece, but for white space, where a run is read at most twice. Throughout, "other" is a character
-// that is neither letter, number nor space: the regular expressions' [^\s\p{L}\p{N}].
+// Each step makes a new list of pieces from the one before.
 #include "text/pretokenizer.h"
 
 #include <algorithm>
@@ -9,148 +6,9 @@
 #include "base/status_macros.h"
 #include "base/utf8.h"
 #include "text/bert_categories.h"
+#include "text/unicode_scripts.h"
 
 namespace octavo::text {
-namespace {
-
-constexpr std::string_view kGpt2Regex =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kLlama3Regex =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kQwen2Regex =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
-constexpr uint8_t kKnownClasses = kLetter | kNumber | kSpace;
-
-bool newline(char c) {
-  return c == '\r' || c == '\n';
-}
-
-// Bytes of the contraction ('s, 't, 're, …) that begins with the apostrophe at `pos`, or 0.
-size_t contraction(std::string_view text, size_t pos, bool any_case) {
-  const auto letter = [&](size_t i) -> char {
-    if (i >= text.size()) return 0;
-    const char c = text[i];
-    return any_case && c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  };
-  const char a = letter(pos + 1), b = letter(pos + 2);
-  if (a == 's' || a == 't' || a == 'm' || a == 'd') return 2;
-  if ((a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l')) return 3;
-  // Without regard to case, the long s (U+017F) is an s.
-  if (any_case && text.substr(pos + 1, 2) == "\xC5\xBF") return 3;
-  return 0;
-}
-
-}  // namespace
-
-std::optional<KnownPattern> find_known_pattern(std::string_view regex) {
-  for (const auto pattern : {KnownPattern::kGpt2, KnownPattern::kLlama3, KnownPattern::kQwen2}) {
-    if (regex == pattern_regex(pattern)) return pattern;
-  }
-  return std::nullopt;
-}
-
-std::string_view pattern_regex(KnownPattern pattern) {
-  switch (pattern) {
-    case KnownPattern::kGpt2:
-      return kGpt2Regex;
-    case KnownPattern::kLlama3:
-      return kLlama3Regex;
-    case KnownPattern::kQwen2:
-      return kQwen2Regex;
-  }
-  return {};
-}
-
-inline PatternScanner::Char PatternScanner::at(std::string_view text, size_t pos) const {
-  if (pos >= text.size()) return {0, 0};
-  const auto lead = static_cast<unsigned char>(text[pos]);
-  if (lead < 0x80) return {table_->ascii_classes(lead), 1};
-  int length = 0;
-  const char32_t c = decode_valid(text.data() + pos, length);
-  return {table_->classes(c), length};
-}
-
-// End of the run of characters that have one of the class bits.
-inline size_t PatternScanner::skip(std::string_view text, size_t pos, uint8_t mask) const {
-  for (Char c = at(text, pos); (c.classes & mask) != 0; c = at(text, pos)) pos += c.length;
-  return pos;
-}
-
-inline size_t PatternScanner::skip_other(std::string_view text, size_t pos) const {
-  for (Char c = at(text, pos); c.length > 0 && (c.classes & kKnownClasses) == 0;
-       c = at(text, pos)) {
-    pos += c.length;
-  }
-  return pos;
-}
-
-// `\s*[\r\n]+|\s+(?!\S)|\s+` (the first only with cut_after_newline), at a space.
-size_t PatternScanner::end_of_spaces(std::string_view text, size_t pos,
-                                     bool cut_after_newline) const {
-  const size_t end = skip(text, pos, kSpace);
-  if (cut_after_newline) {
-    for (size_t i = end; i > pos; --i) {
-      if (newline(text[i - 1])) return i;
-    }
-  }
-  if (end == text.size()) return end;
-  const size_t last = previous_char(text, end);  // the last space goes with the word after it
-  return last > pos ? last : end;
-}
-
-size_t PatternScanner::next_gpt2(std::string_view text, size_t pos) const {
-  if (text[pos] == '\'') {
-    if (const size_t n = contraction(text, pos, false)) return pos + n;
-  }
-  const size_t body = text[pos] == ' ' ? pos + 1 : pos;
-  const Char c = at(text, body);
-  if (c.classes & kLetter) return skip(text, body + c.length, kLetter);
-  if (c.classes & kNumber) return skip(text, body + c.length, kNumber);
-  if (c.length > 0 && !(c.classes & kSpace)) return skip_other(text, body + c.length);
-  return end_of_spaces(text, pos, false);
-}
-
-size_t PatternScanner::next_llama3(std::string_view text, size_t pos, int max_digits) const {
-  const Char first = at(text, pos);
-  if (first.classes & kLetter) return skip(text, pos + first.length, kLetter);
-  if (first.classes & kNumber) {
-    size_t end = pos + first.length;
-    for (int n = 1; n < max_digits; ++n) {
-      const Char c = at(text, end);
-      if (!(c.classes & kNumber)) break;
-      end += c.length;
-    }
-    return end;
-  }
-  if (text[pos] == '\'') {
-    if (const size_t n = contraction(text, pos, true)) return pos + n;
-  }
-  const size_t after = pos + first.length;
-  const Char second = at(text, after);
-  if ((second.classes & kLetter) && !newline(text[pos])) {
-    return skip(text, after + second.length, kLetter);
-  }
-  const bool space = (first.classes & kSpace) != 0;
-  if (!space || (text[pos] == ' ' && second.length > 0 && !(second.classes & kKnownClasses))) {
-    size_t end = skip_other(text, after);
-    while (end < text.size() && newline(text[end])) ++end;
-    return end;
-  }
-  return end_of_spaces(text, pos, true);
-}
-
-size_t PatternScanner::next(std::string_view text, size_t pos) const {
-  switch (pattern_) {
-    case KnownPattern::kGpt2:
-      return next_gpt2(text, pos);
-    case KnownPattern::kLlama3:
-      return next_llama3(text, pos, 3);
-    case KnownPattern::kQwen2:
-      return next_llama3(text, pos, 1);
-  }
-  return text.size();
-}
 
 StatusOr<bool> Pattern::find(std::string_view text, size_t from, size_t& begin, size_t& end) const {
   if (regex != nullptr) return regex->find(text, from, begin, end);
@@ -370,6 +228,24 @@ Status run(WordsStep, const Piece& piece, Pieces&, std::vector<Piece>& out) {
     if (first != kSpace) add_piece(piece, begin, end, out);
     begin = end;
   }
+  return ok_status();
+}
+
+// What stands before the first script, which can only be what has none, is lost.
+Status run(ScriptsStep, const Piece& piece, Pieces&, std::vector<Piece>& out) {
+  size_t begin = 0;
+  int previous = kAnyScript;
+  for (size_t i = 0; i < piece.text.size();) {
+    int length = 0;
+    const int script = script_class(decode_valid(piece.text.data() + i, length));
+    if (script != kAnyScript && script != previous) {
+      if (previous != kAnyScript) add_piece(piece, begin, i, out);
+      begin = i;
+      previous = script;
+    }
+    i += length;
+  }
+  if (previous != kAnyScript) add_piece(piece, begin, piece.text.size(), out);
   return ok_status();
 }
 

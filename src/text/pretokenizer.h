@@ -1,7 +1,7 @@
 // Pretokenizer: cuts text into the pieces ("words") that the model works within, as the steps under
-// `pre_tokenizer` in tokenizer.json say. The patterns of the great families (GPT-2, Llama 3, Qwen
-// 2) are state machines by hand, ten times as fast as a regular expression; any other pattern goes
-// through PCRE2. Called by the tokenizer. Immutable; any thread.
+// `pre_tokenizer` in tokenizer.json say. The patterns of the great families are scanned by hand
+// (pattern_scanner.h); any other goes through PCRE2. Called by the tokenizer. Immutable; any
+// thread.
 #pragma once
 
 #include <deque>
@@ -13,39 +13,11 @@
 #include <vector>
 
 #include "octavo/status.h"
+#include "text/pattern_scanner.h"
 #include "text/regex.h"
 #include "text/unicode.h"
 
 namespace octavo::text {
-
-// kLlama3 and kQwen2 differ in the digits of a piece: up to three, or one.
-enum class KnownPattern { kGpt2, kLlama3, kQwen2 };
-std::optional<KnownPattern> find_known_pattern(std::string_view regex);
-std::string_view pattern_regex(KnownPattern pattern);
-
-// Cuts by a known pattern; its pieces cover the text.
-class PatternScanner {
- public:
-  explicit PatternScanner(KnownPattern pattern) : pattern_(pattern), table_(&CharTable::get()) {}
-  // End of the piece that begins at `pos`. REQUIRES: valid UTF-8, pos < text.size() at a piece's
-  // start.
-  size_t next(std::string_view text, size_t pos) const;
-
- private:
-  struct Char {
-    uint8_t classes;  // 0 at the end of the text
-    int length;       // 0 at the end of the text
-  };
-  Char at(std::string_view text, size_t pos) const;
-  size_t skip(std::string_view text, size_t pos, uint8_t mask) const;
-  size_t skip_other(std::string_view text, size_t pos) const;
-  size_t next_gpt2(std::string_view text, size_t pos) const;
-  size_t next_llama3(std::string_view text, size_t pos, int max_digits) const;
-  size_t end_of_spaces(std::string_view text, size_t pos, bool cut_after_newline) const;
-
-  KnownPattern pattern_;
-  const CharTable* table_;
-};
 
 // A literal string or a regular expression, as the file writes {"String": …} or {"Regex": …}.
 struct Pattern {
@@ -85,12 +57,13 @@ struct CharSplitStep {
   SplitBehavior behavior = SplitBehavior::kRemoved;
   char32_t delimiter = 0;  // of kDelimiter
 };
-struct WordsStep {};  // runs of word characters, and runs of what is neither word nor space
+struct WordsStep {};    // runs of word characters, and runs of what is neither word nor space
+struct ScriptsStep {};  // cuts where one script follows another
 struct FixedLengthStep {
   size_t chars = 5;
 };
 using PretokenizerStep = std::variant<SplitStep, ByteLevelStep, DigitsStep, MetaspaceStep,
-                                      CharSplitStep, WordsStep, FixedLengthStep>;
+                                      CharSplitStep, WordsStep, ScriptsStep, FixedLengthStep>;
 
 class Pretokenizer {
  public:

@@ -5,13 +5,16 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
 #include <array>
+
+#include "base/status_macros.h"
 
 namespace octavo::text {
 namespace {
 
 constexpr size_t kMaxPatternBytes = 64 << 10;
-constexpr size_t kJitStackBytes = 1 << 20;
+constexpr size_t kJitStackBytes = 64 << 20;  // reserved; taken only by patterns that need it
 
 // What one thread needs to match: a stack for the JIT's code, and room for one pair of offsets.
 struct MatchState {
@@ -32,6 +35,65 @@ struct MatchState {
     return state;
   }
 };
+
+pcre2_code* compile_as_is(std::string_view pattern, int& error) {
+  PCRE2_SIZE offset = 0;
+  return pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                       PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
+}
+
+// "{Han}" becomes "{sc:Han}": PCRE2 would take characters that only occur with a script along.
+std::string script_braces(std::string_view braces) {
+  constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
+  std::string script = "{sc:" + std::string(braces.substr(1));
+  const bool name = braces.size() > 4 && braces.find_first_not_of(kLetters, 1) == braces.size() - 1;
+  int error = 0;
+  pcre2_code* code = name ? compile_as_is("\\p" + script, error) : nullptr;
+  pcre2_code_free(code);
+  return code != nullptr ? script : std::string(braces);
+}
+
+// End of the bracket expression that begins at `at`, behind its bracket; npos: it has none.
+size_t end_of_brackets(std::string_view pattern, size_t at) {
+  int depth = 0;
+  for (size_t i = at; i < pattern.size(); ++i) {
+    if (pattern[i] == '\\') {
+      ++i;
+    } else if (pattern[i] == '[') {
+      ++depth;
+    } else if (pattern[i] == ']' && --depth == 0) {
+      return i + 1;
+    }
+  }
+  return std::string_view::npos;
+}
+
+// "[a&&[^b]]", which PCRE2 lacks, as a look ahead: "(?:(?=[^b])[a])". Other intersections are
+// refused, for PCRE2 would read them as the characters that they are written with.
+StatusOr<std::string> without_intersections(std::string_view pattern) {
+  std::string out;
+  for (size_t i = 0; i < pattern.size();) {
+    if (pattern[i] != '[') {
+      const size_t length = pattern[i] == '\\' ? 2 : 1;
+      out.append(pattern.substr(i, length));
+      i += length;
+      continue;
+    }
+    const size_t end = std::min(end_of_brackets(pattern, i), pattern.size());
+    const std::string_view set = pattern.substr(i, end - i);
+    const size_t both = set.find("&&[");
+    if (both != std::string_view::npos && end_of_brackets(set, both + 2) == set.size() - 1) {
+      const std::string_view second = set.substr(both + 2, set.size() - both - 3);
+      out.append("(?:(?=").append(second).append(")").append(set.substr(0, both)).append("])");
+    } else if (set.find("&&") != std::string_view::npos) {
+      return unimplemented("the class intersection '" + std::string(set.substr(0, 100)) + "'");
+    } else {
+      out.append(set);
+    }
+    i = end;
+  }
+  return out;
+}
 
 // Oniguruma's classes in PCRE2's words. PCRE2 counts U+180E as space and leaves marks out of \w;
 // Oniguruma's \w has Latin-1's superscripts and fractions, but no others.
@@ -58,6 +120,10 @@ std::string translate(std::string_view pattern) {
       out.append(inside ? "" : "[").append(kWordMembers).append(inside ? "" : "]");
     } else if (next == 'W' && !inside) {
       out.append("[^").append(kWordMembers).append("]");
+    } else if ((next == 'p' || next == 'P') && pattern.substr(i + 1).starts_with('{')) {
+      const size_t end = std::min(pattern.find('}', i), pattern.size() - 1);
+      out.append({'\\', next}).append(script_braces(pattern.substr(i + 1, end - i)));
+      i = end;
     } else if (next == 'h') {
       out += inside ? "0-9a-fA-F" : "[0-9a-fA-F]";
     } else {
@@ -79,12 +145,9 @@ std::string error_text(int code) {
 StatusOr<std::shared_ptr<const Regex>> Regex::compile(std::string_view pattern) {
   if (pattern.size() > kMaxPatternBytes)
     return invalid_argument("regular expression is longer than 64 KiB");
-  const std::string translated = translate(pattern);
+  ASSIGN_OR_RETURN(const std::string united, without_intersections(pattern));
   int error = 0;
-  PCRE2_SIZE offset = 0;
-  pcre2_code* code =
-      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                    PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
+  pcre2_code* code = compile_as_is(translate(united), error);
   if (code == nullptr) {
     return invalid_argument("bad regular expression '" + std::string(pattern.substr(0, 200)) +
                             "': " + error_text(error));

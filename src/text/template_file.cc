@@ -35,19 +35,35 @@ StatusOr<std::string> template_in_json(const fs::path& path) {
 
 }  // namespace
 
-std::string configured_template(const Value& tokenizer_config) {
+std::string configured_template(const Value& tokenizer_config, std::string_view wanted) {
   const Value* entry = tokenizer_config.find("chat_template");
   if (entry == nullptr) return "";
-  if (entry->is_string()) return entry->as_string();
+  if (entry->is_string()) return wanted == "default" ? entry->as_string() : "";
   if (!entry->is_list()) return "";
   for (const Value& named : entry->as_list()) {
     const Value* name = named.find("name");
     const Value* text = named.find("template");
-    if (name && text && text->is_string() && name->is_string() && name->as_string() == "default") {
+    if (name && text && text->is_string() && name->is_string() && name->as_string() == wanted) {
       return text->as_string();
     }
   }
   return "";
+}
+
+StatusOr<ModelTemplates> read_model_templates(const fs::path& directory,
+                                              const Value& tokenizer_config) {
+  ModelTemplates out{.usual = configured_template(tokenizer_config),
+                     .tool_use = configured_template(tokenizer_config, "tool_use")};
+  std::error_code ignored;
+  const fs::path usual = directory / "chat_template.jinja";
+  if (!fs::exists(usual, ignored)) return out;
+  ASSIGN_OR_RETURN(out.usual, read_file(usual));
+  out.tool_use.clear();
+  const fs::path tool_use = directory / "additional_chat_templates" / "tool_use.jinja";
+  if (fs::exists(tool_use, ignored)) {
+    ASSIGN_OR_RETURN(out.tool_use, read_file(tool_use));
+  }
+  return out;
 }
 
 StatusOr<std::string> read_chat_template(const fs::path& path) {

@@ -1,5 +1,6 @@
 #include "text/text_model.h"
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 
@@ -20,11 +21,56 @@ StatusOr<std::string> read_file(const fs::path& path) {
   return text.str();
 }
 
+// The file's JSON; an empty object where there is none.
+StatusOr<Value> read_settings(const fs::path& file) {
+  std::error_code ignored;
+  if (!fs::exists(file, ignored)) return Value(Value::Dict{});
+  ASSIGN_OR_RETURN(const std::string json, read_file(file));
+  StatusOr<Value> parsed = parse_json(json);
+  if (!parsed.ok()) return parsed.status().with_context(file.filename().string());
+  return parsed;
+}
+
 // A special token stands as a string, or as a dict with its `content`.
 const std::string* token_content(const Value& value) {
   if (value.is_string()) return &value.as_string();
   const Value* content = value.find("content");
   return content != nullptr && content->is_string() ? &content->as_string() : nullptr;
+}
+
+// What of `ranges` lies before `end`.
+void cut(std::vector<TextRange>& ranges, size_t end) {
+  while (!ranges.empty() && ranges.back().begin >= end) ranges.pop_back();
+  if (!ranges.empty()) ranges.back().end = std::min(ranges.back().end, end);
+}
+
+// Lets a rendering end after the last message's text, so that the model goes on with it.
+Status end_after(const Value& message, RenderResult& result) {
+  const Value* content = message.find("content");
+  std::string last = content == nullptr ? "" : content_text(*content);
+  // Of several parts the template may have joined otherwise, the last one ends the message.
+  if (content != nullptr && content->is_list() && !content->as_list().empty()) {
+    last = content_text(Value::List{content->as_list().back()});
+  }
+  if (last.empty()) {
+    return invalid_argument("continue_final_message needs a final message with text content")
+        .with_param("messages");
+  }
+  size_t at = result.output.rfind(last);
+  if (at == std::string::npos) {  // many templates trim
+    const size_t end = last.find_last_not_of(" \t\r\n");
+    last = end == std::string::npos ? last : last.substr(0, end + 1);
+    at = result.output.rfind(last);
+  }
+  if (at == std::string::npos) {
+    return invalid_argument(
+               "continue_final_message is set but the final message does not appear in the "
+               "rendered chat")
+        .with_param("messages");
+  }
+  result.output.resize(at + last.size());
+  cut(result.from_request, at + last.size());
+  return ok_status();
 }
 
 // Stands in where a model directory holds no tokenizer.
@@ -40,11 +86,11 @@ class NoTokenizer : public Tokenizer {
   TokenId token_id(std::string_view) const override { return -1; }
   bool is_special(TokenId) const override { return false; }
   int vocab_size() const override { return vocab_size_; }
-  const TextStart& text_start() const override { return start_; }
+  const TextJoin& text_join() const override { return join_; }
 
  private:
   int vocab_size_;
-  TextStart start_;
+  TextJoin join_;
 };
 
 }  // namespace
@@ -56,62 +102,71 @@ std::unique_ptr<TextModel> TextModel::without_tokenizer(int vocab_size) {
 }
 
 StatusOr<std::unique_ptr<TextModel>> TextModel::load(const fs::path& tokenizer_path,
-                                                     const std::string& chat_template) {
+                                                     const std::string& chat_template,
+                                                     bool trust_request,
+                                                     const std::string& content_format) {
   auto model = std::make_unique<TextModel>();
+  model->trust_request_ = trust_request;
   ASSIGN_OR_RETURN(model->tokenizer_, load_tokenizer(tokenizer_path));
 
   std::error_code ignored;
   const fs::path directory =
       fs::is_directory(tokenizer_path, ignored) ? tokenizer_path : tokenizer_path.parent_path();
-  Value config = Value::Dict{};
-  if (fs::exists(directory / "tokenizer_config.json", ignored)) {
-    ASSIGN_OR_RETURN(std::string json, read_file(directory / "tokenizer_config.json"));
-    StatusOr<Value> parsed = parse_json(json);
-    if (!parsed.ok()) return parsed.status().with_context("tokenizer_config.json");
-    config = std::move(*parsed);
-  }
+  ASSIGN_OR_RETURN(const Value config, read_settings(directory / "tokenizer_config.json"));
+  ASSIGN_OR_RETURN(const Value older, read_settings(directory / "special_tokens_map.json"));
   for (const char* name : {"bos_token", "eos_token", "pad_token", "unk_token", "sep_token",
                            "cls_token", "mask_token"}) {
-    const Value* entry = config.find(name);
+    const Value* entry = config.find(name) != nullptr ? config.find(name) : older.find(name);
     if (entry == nullptr) continue;
     if (const std::string* content = token_content(*entry))
       model->special_tokens_.emplace_back(name, *content);
   }
 
-  std::string source;
-  if (!chat_template.empty()) {
-    // As vLLM: a name that exists is a file; anything with Jinja's brackets or a line break is the
-    // template itself.
-    if (chat_template.find_first_of("{}\n") == std::string::npos) {
-      ASSIGN_OR_RETURN(source, read_file(chat_template));
-    } else {
-      source = chat_template;
-    }
-  } else if (fs::exists(directory / "chat_template.jinja", ignored)) {
-    ASSIGN_OR_RETURN(source, read_file(directory / "chat_template.jinja"));
+  ModelTemplates sources;
+  if (chat_template.empty()) {
+    ASSIGN_OR_RETURN(sources, read_model_templates(directory, config));
+  } else if (chat_template.find_first_of("{}\n") != std::string::npos) {
+    sources.usual =
+        chat_template;  // as vLLM: Jinja's brackets or a line break mean the text itself
   } else {
-    source = configured_template(config);
+    ASSIGN_OR_RETURN(sources.usual, read_file(chat_template));
   }
-  if (!source.empty()) {
-    StatusOr<std::shared_ptr<const ChatTemplate>> parsed = ChatTemplate::parse(std::move(source));
-    if (parsed.ok()) {
-      model->template_ = std::move(*parsed);
-    } else if (!chat_template.empty()) {
-      return parsed.status().with_context("--chat-template");
-    } else {
-      model->template_error_ =
-          parsed.status().with_context("the model's chat template cannot be used");
-    }
+  // Calls are shown best by the template that is made for them.
+  model->source_ = sources.tool_use.empty() ? sources.usual : sources.tool_use;
+  StatusOr<Template> usual = model->parse_template(std::move(sources.usual), content_format);
+  StatusOr<Template> tool_use = model->parse_template(std::move(sources.tool_use), content_format);
+  if (usual.ok() && tool_use.ok()) {
+    model->template_ = *std::move(usual);
+    model->tool_template_ = *std::move(tool_use);
+    return model;
   }
+  const Status error = usual.ok() ? tool_use.status() : usual.status();
+  if (!chat_template.empty()) return Status(error).with_context("--chat-template");
+  model->template_error_ = Status(error).with_context("the model's chat template cannot be used");
   return model;
 }
 
-StatusOr<std::string> TextModel::render_chat(const ChatPrompt& prompt) const {
-  std::shared_ptr<const ChatTemplate> chat = template_;
+StatusOr<TextModel::Template> TextModel::parse_template(std::string source,
+                                                        const std::string& content_format) const {
+  Template out;
+  if (source.empty()) return out;
+  ASSIGN_OR_RETURN(out.parsed, ChatTemplate::parse(std::move(source)));
+  ASSIGN_OR_RETURN(out.content, content_form(content_format, *out.parsed, special_tokens_));
+  out.calls = call_form(*out.parsed, special_tokens_);
+  return out;
+}
+
+const TextModel::Template& TextModel::template_for(const ChatPrompt& prompt) const {
+  const bool tools = prompt.tools && !prompt.tools->empty();
+  return tools && tool_template_.parsed != nullptr ? tool_template_ : template_;
+}
+
+StatusOr<RenderedChat> TextModel::render_chat(const ChatPrompt& prompt) const {
+  Template chat = template_for(prompt);
   if (!prompt.chat_template.empty()) {
-    ASSIGN_OR_RETURN(chat, ChatTemplate::parse(prompt.chat_template));
+    ASSIGN_OR_RETURN(chat, parse_template(prompt.chat_template, "auto"));
   }
-  if (!chat) {
+  if (chat.parsed == nullptr) {
     if (!template_error_.ok()) return template_error_;
     return invalid_argument(
         "this model has no chat template: give one with --chat-template, or use /v1/completions");
@@ -121,41 +176,24 @@ StatusOr<std::string> TextModel::render_chat(const ChatPrompt& prompt) const {
         "Cannot set both `continue_final_message` and `add_generation_prompt` to True.");
   }
 
-  Value::Dict variables = special_tokens_;
-  Value globals = std::move(variables);
+  Value globals = Value::Dict{};
   Value::List messages = prompt.messages;
   copy_reasoning(messages);
+  apply_content_form(chat.content, messages);
+  apply_call_form(chat.calls, messages);
   globals.set("messages", std::move(messages));
   globals.set("tools", prompt.tools ? Value(Value::List(*prompt.tools)) : Value());
   globals.set("documents", prompt.documents ? Value(Value::List(*prompt.documents)) : Value());
   globals.set("add_generation_prompt", prompt.add_generation_prompt);
   for (const auto& [name, value] : prompt.template_kwargs) globals.set(name, value);
 
-  RenderResult result = chat->render(globals.as_dict(), unix_seconds());
+  RenderResult result = chat.parsed->render(special_tokens_, globals.as_dict(), unix_seconds());
   if (!result.ok()) return invalid_argument(result.message).with_param("messages");
   if (prompt.continue_final_message && !prompt.messages.empty()) {
-    // The rendering ends after the last message's content, so that the model goes on with it.
-    const Value* content = prompt.messages.back().find("content");
-    if (content == nullptr || !content->is_string() || content->as_string().empty()) {
-      return invalid_argument("continue_final_message needs a final message with text content")
-          .with_param("messages");
-    }
-    std::string last = content->as_string();
-    size_t at = result.output.rfind(last);
-    if (at == std::string::npos) {
-      const size_t end = last.find_last_not_of(" \t\r\n");
-      last = end == std::string::npos ? last : last.substr(0, end + 1);
-      at = result.output.rfind(last);
-    }
-    if (at == std::string::npos) {
-      return invalid_argument(
-                 "continue_final_message is set but the final message does not appear in the "
-                 "rendered chat")
-          .with_param("messages");
-    }
-    result.output.resize(at + last.size());
+    RETURN_IF_ERROR(end_after(prompt.messages.back(), result));
   }
-  return std::move(result.output);
+  if (trust_request_) result.from_request.clear();
+  return RenderedChat{std::move(result.output), std::move(result.from_request)};
 }
 
 }  // namespace octavo::text

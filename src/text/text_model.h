@@ -8,6 +8,7 @@
 #include <string>
 
 #include "octavo/text.h"
+#include "text/chat_content.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -15,10 +16,13 @@ namespace octavo::text {
 
 class TextModel : public Text {
  public:
-  // `tokenizer_path`: a directory or a tokenizer.json; the chat template is looked for beside it,
+  // `tokenizer_path`: as load_tokenizer takes it; the chat template is looked for beside it,
   // unless `chat_template` names a file or holds template text.
+  // `trust_request`: ModelOptions::trust_request_special_tokens; `content_format`: likewise.
   static StatusOr<std::unique_ptr<TextModel>> load(const std::filesystem::path& tokenizer_path,
-                                                   const std::string& chat_template);
+                                                   const std::string& chat_template,
+                                                   bool trust_request = false,
+                                                   const std::string& content_format = "auto");
 
   // For a model directory without a tokenizer: ids in, ids out; every use of text is an error that
   // says so.
@@ -34,16 +38,30 @@ class TextModel : public Text {
   std::string token_string(TokenId id) const override { return tokenizer_->token_string(id); }
   bool is_special(TokenId id) const override { return tokenizer_->is_special(id); }
   int vocab_size() const override { return tokenizer_->vocab_size(); }
-  bool has_chat_template() const override { return template_ != nullptr || !template_error_.ok(); }
-  StatusOr<std::string> render_chat(const ChatPrompt& prompt) const override;
+  bool has_chat_template() const override {
+    return template_.parsed != nullptr || !template_error_.ok();
+  }
+  std::string_view chat_template() const override { return source_; }
+  StatusOr<RenderedChat> render_chat(const ChatPrompt& prompt) const override;
 
   const Tokenizer& tokenizer() const { return *tokenizer_; }
 
  private:
   std::unique_ptr<Tokenizer> tokenizer_;
-  std::shared_ptr<const ChatTemplate> template_;
+  struct Template {
+    std::shared_ptr<const ChatTemplate> parsed;  // null: there is none
+    ContentForm content = ContentForm::kString;
+    CallForm calls;
+  };
+  StatusOr<Template> parse_template(std::string source, const std::string& content_format) const;
+  const Template& template_for(const ChatPrompt& prompt) const;
+
+  Template template_;
+  Template tool_template_;      // of models that have one of its own for conversations with tools
+  std::string source_;          // of the template
   Status template_error_;       // the model's template does not parse: told to those who chat
   Value::Dict special_tokens_;  // bos_token, eos_token, …
+  bool trust_request_ = false;
 };
 
 }  // namespace octavo::text

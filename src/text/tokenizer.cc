@@ -3,6 +3,8 @@
 // each. Decoding: see decoder.h.
 #include "text/tokenizer.h"
 
+#include <algorithm>
+
 #include "base/status_macros.h"
 #include "base/utf8.h"
 #include "text/tokenizer_parts.h"
@@ -13,6 +15,18 @@ namespace {
 constexpr size_t kMaxTextBytes = size_t{1} << 30;
 constexpr size_t kMaxArenaBytes = size_t{256} << 20;
 constexpr std::string_view kMetaspace = "\xE2\x96\x81";
+
+// The parts of `ranges` that lie in `stretch`, counted from its begin.
+std::vector<TextRange> within(std::span<const TextRange> ranges, TextRange stretch) {
+  std::vector<TextRange> out;
+  const auto first = std::partition_point(
+      ranges.begin(), ranges.end(), [&](const TextRange& r) { return r.end <= stretch.begin; });
+  for (auto it = first; it != ranges.end() && it->begin < stretch.end; ++it) {
+    out.push_back({std::max(it->begin, stretch.begin) - stretch.begin,
+                   std::min(it->end, stretch.end) - stretch.begin});
+  }
+  return out;
+}
 
 class WordTokenizer final : public Tokenizer {
  public:
@@ -27,19 +41,19 @@ class WordTokenizer final : public Tokenizer {
   TokenId token_id(std::string_view token_string) const override;
   bool is_special(TokenId id) const override { return p_.table.special(id); }
   int vocab_size() const override { return p_.table.size(); }
-  const TextStart& text_start() const override { return p_.decoder.text_start(); }
+  const TextJoin& text_join() const override { return p_.decoder.text_join(); }
 
  private:
   // Working memory of one encode call.
   struct Call {
-    bool parse_special;
+    AddedTokens::Reading reading;
     std::vector<TokenId> out;
     WordModel::Scratch scratch;
     Pretokenizer::Pieces pieces;
     std::string normalized;
     std::vector<AddedTokens::Segment> segments;
   };
-  Status encode_stretch(std::string_view text, bool at_start, Call& call) const;
+  Status encode_stretch(std::string_view text, TextRange stretch, Call& call) const;
   Status encode_normalized(std::string_view text, bool at_start, Call& call) const;
   Status encode_word(std::string_view word, Call& call) const;
   Status encode_piece(std::string_view piece, Call& call) const;
@@ -52,17 +66,16 @@ StatusOr<std::vector<TokenId>> WordTokenizer::encode(std::string_view text,
   if (text.size() > kMaxTextBytes)
     return Status(StatusCode::kTooLarge, "text is longer than 1 GiB");
   if (!valid_utf8(text)) return invalid_argument("text is not valid UTF-8");
-  Call call{options.parse_special_tokens, {}, {}, {}, {}, {}};
+  Call call{{options.parse_special_tokens, options.plain}, {}, {}, {}, {}, {}};
   call.out.reserve(text.size() / 4 + 8);
   if (options.add_special_tokens) call.out = p_.prefix;
   std::vector<AddedTokens::Segment> segments;
-  p_.added.split(text, options.parse_special_tokens, segments);
+  p_.added.split(text, call.reading, segments);
   for (const auto& segment : segments) {
     if (segment.id >= 0) {
       call.out.push_back(segment.id);
     } else {
-      const auto stretch = text.substr(segment.begin, segment.end - segment.begin);
-      RETURN_IF_ERROR(encode_stretch(stretch, segment.begin == 0, call));
+      RETURN_IF_ERROR(encode_stretch(text, {segment.begin, segment.end}, call));
     }
   }
   if (options.add_special_tokens)
@@ -70,10 +83,19 @@ StatusOr<std::vector<TokenId>> WordTokenizer::encode(std::string_view text,
   return std::move(call.out);
 }
 
-Status WordTokenizer::encode_stretch(std::string_view text, bool at_start, Call& call) const {
-  ASSIGN_OR_RETURN(const std::string_view normalized, p_.normalizer.apply(text, call.normalized));
+Status WordTokenizer::encode_stretch(std::string_view text, TextRange stretch, Call& call) const {
+  const std::string_view raw = text.substr(stretch.begin, stretch.end - stretch.begin);
+  const bool at_start = stretch.begin == 0;
+  ASSIGN_OR_RETURN(const std::string_view normalized,
+                   p_.normalizer.apply(raw, call.normalized, at_start));
   if (p_.added_normalized.empty()) return encode_normalized(normalized, at_start, call);
-  p_.added_normalized.split(normalized, call.parse_special, call.segments);
+  AddedTokens::Reading reading = call.reading;
+  std::vector<TextRange> plain;
+  if (p_.added_normalized.any_special() && !reading.plain.empty()) {
+    ASSIGN_OR_RETURN(plain, p_.normalizer.map(raw, normalized, within(reading.plain, stretch)));
+    reading.plain = plain;
+  }
+  p_.added_normalized.split(normalized, reading, call.segments);
   for (const auto& segment : call.segments) {
     if (segment.id >= 0) {
       call.out.push_back(segment.id);

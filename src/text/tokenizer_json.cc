@@ -3,14 +3,13 @@
 // and what we lack is refused by name. Runs once, when a model is loaded; most of its time goes
 // into the vocabulary and the merges.
 #include <boost/json.hpp>
-#include <fstream>
 #include <limits>
 
 #include "base/status_macros.h"
 #include "text/bpe.h"
+#include "text/tokenizer_json.h"
 #include "text/tokenizer_parts.h"
 #include "text/tokenizer_steps_json.h"
-#include "text/tokenizer_tiktoken.h"
 #include "text/unigram.h"
 #include "text/wordpiece.h"
 
@@ -50,6 +49,7 @@ class Loader {
   Status read_pieces(const bj::array& pieces, TokenIndex& index);
   Status make_model(Model type, const bj::object& model, TokenIndex index);
   Status make_unigram(const bj::object& model, TokenIndex index);
+  StatusOr<PieceTrie> read_trie(const bj::object& vocabulary) const;  // its ids have been read
   Status make_wordpiece(Model type, const bj::object& model, TokenIndex index);
   Status read_bert_ends(const bj::object& post);
   Status read_vocabulary(const bj::object& vocabulary, TokenIndex& index);
@@ -66,7 +66,6 @@ class Loader {
   const TokenIndex* index_ = nullptr;  // while the model is not yet built
   int64_t id_limit_ = 0;
   std::vector<Unigram::Piece> unigram_pieces_;  // strings lie in the JSON
-  size_t longest_key_ = 0;                      // bytes
 };
 
 // Files of old tokenizers name no type; then the model's other members tell.
@@ -114,13 +113,29 @@ Status Loader::read_pieces(const bj::array& pieces, TokenIndex& index) {
 }
 
 Status Loader::make_unigram(const bj::object& model, TokenIndex index) {
+  // An unknown character costs ten more than the worst piece.
+  constexpr double kUnknownPenalty = 10;
+  double worst = std::numeric_limits<double>::infinity();
+  for (const Unigram::Piece& piece : unigram_pieces_) worst = std::min(worst, piece.score);
   Unigram::Config config;
+  config.unk_score = worst - kUnknownPenalty;
   config.byte_fallback = json_bool(model, "byte_fallback", false);
   if (const bj::value* unk = json_member(model, "unk_id"); unk != nullptr) {
     ASSIGN_OR_RETURN(config.unk_id, read_id(unk, "unk_id", kMaxId));
   }
   ASSIGN_OR_RETURN(parts_.model, Unigram::build(config, std::move(index), unigram_pieces_));
   return ok_status();
+}
+
+StatusOr<PieceTrie> Loader::read_trie(const bj::object& vocabulary) const {
+  std::vector<PieceTrie::Entry> entries;
+  entries.reserve(vocabulary.size());
+  for (const auto& entry : vocabulary) {
+    if (entry.key().size() > kMaxPieceBytes)
+      return data_loss("WordPiece: " + shown(entry.key()) + " is longer than 1 KiB");
+    entries.push_back({entry.key(), static_cast<TokenId>(entry.value().get_int64())});
+  }
+  return PieceTrie(std::move(entries));
 }
 
 Status Loader::make_wordpiece(Model type, const bj::object& model, TokenIndex index) {
@@ -141,8 +156,9 @@ Status Loader::make_wordpiece(Model type, const bj::object& model, TokenIndex in
       return data_loss("model.max_input_chars_per_word is no count");
     config.max_chars = static_cast<size_t>(max->get_int64());
   }
-  config.longest_key = longest_key_;
-  parts_.model = std::make_unique<const WordPiece>(std::move(config), std::move(index));
+  ASSIGN_OR_RETURN(PieceTrie pieces, read_trie(json_member(model, "vocab")->get_object()));
+  parts_.model =
+      std::make_unique<const WordPiece>(std::move(config), std::move(index), std::move(pieces));
   return ok_status();
 }
 
@@ -168,7 +184,6 @@ Status Loader::read_vocabulary(const bj::object& vocabulary, TokenIndex& index) 
                        shown(parts_.table.string(id)) + " and " + shown(token));
     }
     parts_.table.add(id, token);
-    longest_key_ = std::max(longest_key_, token.size());
     key.clear();
     if (!byte_level()) {
       index.insert(token, id);
@@ -454,6 +469,10 @@ StatusOr<std::unique_ptr<Tokenizer>> Loader::load(const bj::object& root) {
 
 }  // namespace
 
+StatusOr<std::unique_ptr<Tokenizer>> build_tokenizer(const bj::object& root) {
+  return Loader().load(root);
+}
+
 StatusOr<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json) {
   if (json.size() > kMaxFileBytes) return data_loss("tokenizer.json is longer than 256 MiB");
   boost::system::error_code error;
@@ -470,25 +489,7 @@ StatusOr<std::unique_ptr<Tokenizer>> parse_tokenizer_json(std::string_view json)
   }
   const bj::value root = parser.release();
   if (!root.is_object()) return data_loss("tokenizer.json is no object");
-  return Loader().load(root.get_object());
-}
-
-StatusOr<std::unique_ptr<Tokenizer>> load_tokenizer(const std::filesystem::path& path) {
-  if (const auto tiktoken = find_tiktoken_file(path)) return load_tiktoken(*tiktoken);
-  std::error_code error;
-  const bool directory = std::filesystem::is_directory(path, error);
-  const std::filesystem::path file = directory ? path / "tokenizer.json" : path;
-  const auto size = std::filesystem::file_size(file, error);
-  if (error) return not_found(file.string() + ": " + error.message());
-  if (size > kMaxFileBytes) return data_loss(file.string() + " is longer than 256 MiB");
-  std::string json(size, '\0');
-  std::ifstream in(file, std::ios::binary);
-  if (!in.read(json.data(), static_cast<std::streamsize>(size))) {
-    return data_loss(file.string() + " cannot be read");
-  }
-  auto tokenizer = parse_tokenizer_json(json);
-  if (!tokenizer.ok()) return tokenizer.status().with_context(file.string());
-  return tokenizer;
+  return build_tokenizer(root.get_object());
 }
 
 }  // namespace octavo::text

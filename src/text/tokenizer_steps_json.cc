@@ -143,13 +143,14 @@ StatusOr<SplitStep> read_split(const bj::object& json) {
   SplitStep step;
   ASSIGN_OR_RETURN(step.behavior, read_behavior("Split", json_string(json, "behavior")));
   step.invert = json_bool(json, "invert", false);
-  // The known patterns match everything, so that these two come to the same.
+  // Where a known pattern matches everything, these two come to the same.
   const bool matches_are_pieces = (step.behavior == SplitBehavior::kIsolated && !step.invert) ||
                                   (step.behavior == SplitBehavior::kRemoved && step.invert);
   if (const bj::value* pattern = json_member(json, "pattern");
       matches_are_pieces && pattern != nullptr && pattern->is_object()) {
     step.known = find_known_pattern(json_string(pattern->get_object(), "Regex"));
-    if (step.known) return step;
+    if (step.known && (!step.invert || covers_text(*step.known))) return step;
+    step.known.reset();
   }
   ASSIGN_OR_RETURN(step.pattern, read_pattern(json));
   return step;
@@ -174,6 +175,7 @@ StatusOr<PretokenizerStep> read_pretokenizer_step(std::string_view type, const b
     return PretokenizerStep(std::move(step));
   }
   if (type == "Whitespace") return PretokenizerStep(WordsStep{});
+  if (type == "UnicodeScripts") return PretokenizerStep(ScriptsStep{});
   using Kind = CharSplitStep::Kind;
   if (type == "WhitespaceSplit")
     return PretokenizerStep(CharSplitStep{Kind::kSpace, SplitBehavior::kRemoved});
@@ -235,6 +237,20 @@ StatusOr<DecoderStep> read_decoder_step(std::string_view type, const bj::object&
   if (type == "WordPiece") {
     WordPieceDecode step;
     ASSIGN_OR_RETURN(step.prefix, read_content(json, "prefix"));
+    step.cleanup = json_bool(json, "cleanup", true);
+    return DecoderStep(std::move(step));
+  }
+  if (type == "BPEDecoder") {
+    ASSIGN_OR_RETURN(std::string suffix, read_content(json, "suffix"));
+    if (suffix.empty()) return data_loss("BPEDecoder without a suffix");
+    return DecoderStep(BpeDecode{std::move(suffix)});
+  }
+  if (type == "CTC") {
+    CtcDecode step;
+    ASSIGN_OR_RETURN(step.pad, read_content(json, "pad_token"));
+    ASSIGN_OR_RETURN(step.delimiter, read_content(json, "word_delimiter_token"));
+    if (step.pad.empty() || step.delimiter.empty())
+      return data_loss("CTC without a pad_token or a word_delimiter_token");
     step.cleanup = json_bool(json, "cleanup", true);
     return DecoderStep(std::move(step));
   }

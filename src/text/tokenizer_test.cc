@@ -447,6 +447,16 @@ TEST(TokenStreamer, AddsUpToTheWholeDecoding) {
   }
 }
 
+TEST(TokenStreamer, ShowsTheSpecialTokensItIsAskedToShow) {
+  const auto tokenizer = octavo_tiny();
+  ASSERT_NE(tokenizer, nullptr);
+  const TokenId start = tokenizer->token_id("<|im_start|>"),
+                end = tokenizer->token_id("<|im_end|>");
+  TokenStreamer streamer(*tokenizer, true, {start});
+  EXPECT_EQ(streamer.append(start), "<|im_start|>");
+  EXPECT_EQ(streamer.append(end), "");
+}
+
 // --- time
 // ----------------------------------------------------------------------------------------------------
 
@@ -543,8 +553,8 @@ TEST(ParseTokenizerJson, RefusesFilesThatLie) {
       {small_json(ab, "[]", R"([{"id":7,"content":"<x>"},{"id":8,"content":"<x>"}])"),
        StatusCode::kDataLoss, "<x>"},
       {small_json(ab, "[]", "[7]"), StatusCode::kDataLoss, "added token"},
-      {small_json(ab, "[]", "[]", R"("decoder":{"type":"CTC"})"), StatusCode::kUnimplemented,
-       "CTC"},
+      {small_json(ab, "[]", "[]", R"("decoder":{"type":"Backwards"})"), StatusCode::kUnimplemented,
+       "Backwards"},
       {small_json(
            ab, "[]", "[]",
            R"("decoder":{"type":"ByteLevel"},"post_processor":{"type":"RobertaProcessing"})"),
@@ -557,8 +567,7 @@ TEST(ParseTokenizerJson, RefusesFilesThatLie) {
       {step("normalizer", R"({"type":"Precompiled"})"), StatusCode::kDataLoss,
        "precompiled_charsmap"},
       {step("normalizer", R"({"type":"Sequence"})"), StatusCode::kDataLoss, "normalizers"},
-      {step("pre_tokenizer", R"({"type":"UnicodeScripts"})"), StatusCode::kUnimplemented,
-       "UnicodeScripts"},
+      {step("pre_tokenizer", R"({"type":"EveryOther"})"), StatusCode::kUnimplemented, "EveryOther"},
       {step("pre_tokenizer", R"({"type":"Split","pattern":{"Regex":"(a"},"behavior":"Isolated"})"),
        StatusCode::kInvalidArgument, "regular expression"},
       {step("pre_tokenizer", R"({"type":"Split","pattern":{"Regex":"a"},"behavior":"Sideways"})"),

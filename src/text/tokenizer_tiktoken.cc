@@ -3,10 +3,9 @@
 // the token it makes.
 #include "text/tokenizer_tiktoken.h"
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <charconv>
-#include <fstream>
-#include <sstream>
 
 #include "base/status_macros.h"
 #include "text/bpe.h"
@@ -21,9 +20,9 @@ namespace {
 namespace fs = std::filesystem;
 namespace bj = boost::json;
 
-constexpr size_t kMaxFileBytes = size_t{256} << 20;
 constexpr size_t kMaxTokenBytes = 512;
 constexpr int64_t kMaxId = int64_t{1} << 24;
+constexpr size_t kIdsBeyondRanks = size_t{1} << 18;
 
 struct Vocabulary {
   std::vector<std::pair<std::string, TokenId>> tokens;
@@ -85,12 +84,9 @@ StatusOr<std::unique_ptr<const Bpe>> build_model(Vocabulary vocabulary, int id_l
 }
 
 // The steps around the model, in tokenizer.json's words.
-Status read_steps(const Value& beside, TokenizerParts& parts) {
-  const Value* pattern = beside.find("pattern");
-  if (pattern == nullptr || !pattern->is_string())
-    return data_loss("special_tokens.json holds no string `pattern`");
+Status read_steps(const TiktokenForm& form, TokenizerParts& parts) {
   const bj::value split = {{"type", "Split"},
-                           {"pattern", {{"Regex", pattern->as_string()}}},
+                           {"pattern", {{"Regex", form.pattern}}},
                            {"behavior", "Isolated"},
                            {"invert", false}};
   const bj::value bytes = {{"type", "ByteLevel"},
@@ -100,10 +96,8 @@ Status read_steps(const Value& beside, TokenizerParts& parts) {
   const bj::value steps = {{"type", "Sequence"}, {"pretokenizers", bj::array{split, bytes}}};
   ASSIGN_OR_RETURN(parts.pretokenizer, read_pretokenizer(&steps));
   ASSIGN_OR_RETURN(parts.decoder, read_decoder(&bytes));
-  const Value* normalizer = beside.find("normalizer");
-  if (normalizer == nullptr || normalizer->is_null()) return ok_status();
-  if (!normalizer->is_string()) return data_loss("`normalizer` is no string");
-  const bj::value named = {{"type", normalizer->as_string()}};
+  if (form.normalizer.empty()) return ok_status();
+  const bj::value named = {{"type", form.normalizer}};
   ASSIGN_OR_RETURN(parts.normalizer, read_normalizer(&named));
   return ok_status();
 }
@@ -114,83 +108,112 @@ Status add_token(std::string_view string, TokenId id, TokenizerParts& parts) {
   return ok_status();
 }
 
-Status add_special_tokens(const Value& beside, int64_t id_limit, TokenizerParts& parts) {
-  const Value* specials = beside.find("special_tokens");
-  if (specials == nullptr || specials->is_null()) return ok_status();
-  if (!specials->is_dict()) return data_loss("`special_tokens` is no object");
-  for (const auto& [name, id] : specials->as_dict()) {
-    if (name.empty() || !id.is_int() || id.as_int() < 0 || id.as_int() >= id_limit)
-      return data_loss("the special token '" + name.substr(0, 100) + "' has no usable id");
+Status add_special(const AddedToken& token, int64_t id_limit, TokenizerParts& parts) {
+  if (token.content.empty() || token.id < 0 || token.id >= id_limit) {
+    return data_loss("the special token '" + token.content.substr(0, 100) + "' has no usable id");
+  }
+  RETURN_IF_ERROR(add_token(token.content, token.id, parts));
+  if (token.special) parts.table.set_special(token.id);
+  // tiktoken's users normalise a text before anything is looked for in it.
+  (parts.normalizer.empty() ? parts.added : parts.added_normalized).add(token, token.content);
+  if (!parts.outside_model.emplace(token.content, token.id).second)
+    return data_loss("two ids for '" + token.content.substr(0, 100) + "'");
+  return ok_status();
+}
+
+// The settings' tokens first: where they name an id, or a token, the form's own does not count.
+Status add_special_tokens(const TiktokenForm& form, const TokenizerSettings& settings, size_t ranks,
+                          int64_t id_limit, TokenizerParts& parts) {
+  for (const AddedToken& token : settings.added)
+    RETURN_IF_ERROR(add_special(token, id_limit, parts));
+  const auto taken = [&](const std::string& name, TokenId id) {
+    return !settings.added.empty() && (parts.table.known(id) || parts.outside_model.contains(name));
+  };
+  const auto add = [&](std::string name, TokenId id) {
+    if (taken(name, id)) return ok_status();
     AddedToken token;
-    token.id = static_cast<TokenId>(id.as_int());
-    token.content = name;
+    token.id = id;
+    token.content = std::move(name);
     token.normalized = false;
     token.special = true;
-    RETURN_IF_ERROR(add_token(name, token.id, parts));
-    parts.table.set_special(token.id);
-    parts.added.add(token, name);
-    parts.outside_model.emplace(name, token.id);
+    return add_special(token, id_limit, parts);
+  };
+  for (const auto& [name, id] : form.specials) RETURN_IF_ERROR(add(name, id));
+  for (int i = 0; i < form.reserved; ++i) {
+    const auto id = static_cast<TokenId>(ranks) + i;
+    if (!parts.table.known(id))
+      RETURN_IF_ERROR(add("<|reserved_token_" + std::to_string(id) + "|>", id));
+  }
+  for (const std::string& name : form.before) {
+    if (const auto it = parts.outside_model.find(name); it != parts.outside_model.end())
+      parts.prefix.push_back(it->second);
   }
   return ok_status();
 }
 
-StatusOr<std::string> read_file(const fs::path& file) {
-  std::error_code error;
-  const auto size = fs::file_size(file, error);
-  if (error) return not_found(file.string() + ": " + error.message());
-  if (size > kMaxFileBytes) return data_loss(file.string() + " is longer than 256 MiB");
-  std::ifstream in(file, std::ios::binary);
-  std::ostringstream text;
-  if (in) text << in.rdbuf();
-  if (!in) return data_loss(file.string() + " cannot be read");
-  return text.str();
-}
-
 }  // namespace
 
-std::optional<fs::path> find_tiktoken_file(const fs::path& path) {
-  std::error_code error;
-  if (!fs::is_directory(path, error)) {
-    if (path.extension() == ".tiktoken") return path;
-    return std::nullopt;
-  }
-  if (fs::exists(path / "tokenizer.json", error)) return std::nullopt;
-  for (fs::directory_iterator entry(path, error), end; !error && entry != end;
-       entry.increment(error)) {
-    if (entry->path().extension() == ".tiktoken") return entry->path();
-  }
-  return std::nullopt;
+bool looks_like_tiktoken(std::string_view text) {
+  return parse_line(text.substr(0, std::min(text.find_first_of("\r\n"), text.size()))).ok();
 }
 
-StatusOr<std::unique_ptr<Tokenizer>> load_tiktoken(const fs::path& file) {
-  ASSIGN_OR_RETURN(const std::string ranks, read_file(file));
+StatusOr<TiktokenForm> parse_tiktoken_form(std::string_view json) {
+  ASSIGN_OR_RETURN(const bj::object root, parse_json_object(json, "special_tokens.json"));
+  TiktokenForm form;
+  const bj::value* pattern = json_member(root, "pattern");
+  if (pattern == nullptr || !pattern->is_string())
+    return data_loss("special_tokens.json holds no string `pattern`");
+  form.pattern = pattern->get_string();
+  if (const bj::value* normalizer = json_member(root, "normalizer"); normalizer != nullptr) {
+    if (!normalizer->is_string()) return data_loss("`normalizer` is no string");
+    form.normalizer = normalizer->get_string();
+  }
+  const bj::value* specials = json_member(root, "special_tokens");
+  if (specials == nullptr) return form;
+  if (!specials->is_object()) return data_loss("`special_tokens` is no object");
+  for (const auto& entry : specials->get_object()) {
+    const bj::value& id = entry.value();
+    const bool usable = id.is_int64() && id.get_int64() >= 0 && id.get_int64() < kMaxId;
+    form.specials.push_back(
+        {std::string(entry.key()), usable ? static_cast<TokenId>(id.get_int64()) : -1});
+  }
+  return form;
+}
+
+StatusOr<std::unique_ptr<Tokenizer>> load_tiktoken(const fs::path& file,
+                                                   const TokenizerSettings& settings) {
+  ASSIGN_OR_RETURN(const std::string ranks, read_tokenizer_file(file));
   const fs::path beside = file.parent_path() / "special_tokens.json";
   std::error_code error;
-  if (!fs::exists(beside, error)) {
-    return unimplemented(file.string() +
-                         ": a tiktoken file without special_tokens.json beside it, which says the "
-                         "pattern and the special tokens");
+  if (fs::exists(beside, error)) {
+    ASSIGN_OR_RETURN(const std::string json, read_tokenizer_file(beside));
+    ASSIGN_OR_RETURN(const TiktokenForm form, parse_tiktoken_form(json));
+    return parse_tiktoken(ranks, form);
   }
-  ASSIGN_OR_RETURN(const std::string json, read_file(beside));
-  const StatusOr<Value> value = parse_json(json);
-  if (!value.ok()) return value.status().with_context(beside.string());
-  auto tokenizer = parse_tiktoken(ranks, *value);
-  if (!tokenizer.ok()) return tokenizer.status().with_context(file.string());
-  return tokenizer;
+  const auto lines = static_cast<size_t>(std::count(ranks.begin(), ranks.end(), '\n'));
+  const auto form = find_tiktoken_form(file.filename().string(), settings.tokenizer_class(), lines);
+  if (!form) {
+    return unimplemented(
+        "a tiktoken file whose pattern and special tokens neither its name, nor a tokenizer_class "
+        "that we know, nor special_tokens.json beside it says");
+  }
+  return parse_tiktoken(ranks, *form, settings);
 }
 
-StatusOr<std::unique_ptr<Tokenizer>> parse_tiktoken(std::string_view ranks, const Value& beside) {
+StatusOr<std::unique_ptr<Tokenizer>> parse_tiktoken(std::string_view ranks,
+                                                    const TiktokenForm& form,
+                                                    const TokenizerSettings& settings) {
   TokenizerParts parts;
-  RETURN_IF_ERROR(read_steps(beside, parts));
+  RETURN_IF_ERROR(read_steps(form, parts));
   ASSIGN_OR_RETURN(Vocabulary vocabulary, parse_vocabulary(ranks));
   // Tables are as long as the largest id: a few entries may not claim a great one.
   const int64_t id_limit =
-      std::min(kMaxId, static_cast<int64_t>(65536 + 8 * vocabulary.tokens.size()));
+      std::min(kMaxId, static_cast<int64_t>(kIdsBeyondRanks + 8 * vocabulary.tokens.size()));
   for (const auto& [bytes, id] : vocabulary.tokens) {
     if (id >= id_limit) return data_loss("the rank " + std::to_string(id) + " is out of range");
     RETURN_IF_ERROR(add_token(bytes_to_alphabet(bytes), id, parts));
   }
-  RETURN_IF_ERROR(add_special_tokens(beside, id_limit, parts));
+  RETURN_IF_ERROR(add_special_tokens(form, settings, vocabulary.tokens.size(), id_limit, parts));
   ASSIGN_OR_RETURN(parts.model, build_model(std::move(vocabulary), parts.table.size()));
   RETURN_IF_ERROR(parts.table.set_bytes(parts.decoder));
   return make_tokenizer(std::move(parts));

@@ -41,10 +41,10 @@ std::string file_of(const Ranks& ranks) {
   return text;
 }
 
-Value beside() {
-  return Value::Dict{{"pattern", "\\S+|\\s+"},
-                     {"normalizer", "NFC"},
-                     {"special_tokens", Value::Dict{{"<|end|>", 1000}}}};
+TiktokenForm beside() {
+  return parse_tiktoken_form(R"({"pattern": "\\S+|\\s+", "normalizer": "NFC",
+                                "special_tokens": {"<|end|>": 1000}})")
+      .value();
 }
 
 // The definition: the neighbours that make the token of the lowest rank, leftmost first.
@@ -106,8 +106,8 @@ TEST(Tiktoken, KnowsSpecialTokensAndTakesThemAsPlainTextWhenAsked) {
 
 TEST(Tiktoken, RefusesFilesThatLie) {
   const std::string good = file_of(with_all_bytes({}));
-  const auto message = [&](const std::string& more, const Value& companion) {
-    const auto tokenizer = parse_tiktoken(good + more, companion);
+  const auto message = [&](const std::string& more, const TiktokenForm& form) {
+    const auto tokenizer = parse_tiktoken(good + more, form);
     return tokenizer.ok() ? "" : tokenizer.status().message();
   };
   const auto names = [](const std::string& all, std::string_view part) {
@@ -121,12 +121,73 @@ TEST(Tiktoken, RefusesFilesThatLie) {
   EXPECT_EQ(names(message("YWI= 9999999", beside()), "out of range"), "");
   EXPECT_EQ(names(message("YWI= 5", beside()), "two tokens have the id 5"), "");
   EXPECT_EQ(names(message("YWI= 300\nYWI= 301", beside()), "stands above already"), "");
-  EXPECT_EQ(names(message("", Value::Dict{}), "`pattern`"), "");
-  Value taken = beside();
-  taken.set("special_tokens", Value::Dict{{"<|end|>", 5}});
+  TiktokenForm taken = beside();
+  taken.specials = {{"<|end|>", 5}};
   EXPECT_EQ(names(message("", taken), "two tokens have the id 5"), "");
+  taken.specials = {{"<|end|>", 1 << 23}};
+  EXPECT_EQ(names(message("", taken), "'<|end|>' has no usable id"), "");
+  EXPECT_EQ(names(parse_tiktoken_form("{}").status().message(), "`pattern`"), "");
   EXPECT_EQ(names(parse_tiktoken("YQ== 0\n", beside()).status().message(), "byte 0 is no token"),
             "");
+}
+
+TokenizerSettings settings_with(std::vector<AddedToken> added) {
+  TokenizerSettings settings;
+  settings.added = std::move(added);
+  return settings;
+}
+
+AddedToken special(TokenId id, const std::string& name) {
+  AddedToken token;
+  token.id = id;
+  token.content = name;
+  token.special = true;
+  return token;
+}
+
+TEST(Tiktoken, TheSettingsNameSpecialTokensBeforeTheForm) {
+  const std::string ranks = file_of(with_all_bytes({}));
+  const auto kimi = find_tiktoken_form("tiktoken.model", "TikTokenTokenizer", 256);
+  ASSERT_TRUE(kimi);
+  const auto tokenizer = parse_tiktoken(ranks, *kimi, settings_with({special(257, "[EOS]")}));
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().to_string();
+  EXPECT_EQ((*tokenizer)->token_id("<|reserved_token_256|>"), 256);
+  EXPECT_EQ((*tokenizer)->token_id("[EOS]"), 257);
+  EXPECT_EQ((*tokenizer)->vocab_size(), 512);
+}
+
+TEST(Tiktoken, AFormMayPutTokensBeforeEveryText) {
+  const std::string ranks = file_of(with_all_bytes({}));
+  const auto glm = find_tiktoken_form("tokenizer.model", "ChatGLM4Tokenizer", 256);
+  ASSERT_TRUE(glm);
+  const auto tokenizer =
+      parse_tiktoken(ranks, *glm, settings_with({special(300, "[gMASK]"), special(302, "<sop>")}));
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().to_string();
+  EXPECT_EQ(*(*tokenizer)->encode("a", {}), (std::vector<TokenId>{300, 302, 'a'}));
+  EXPECT_EQ(*(*tokenizer)->encode("a", {.add_special_tokens = false}), (std::vector<TokenId>{'a'}));
+}
+
+TEST(Tiktoken, KnowsTheFilesThatAreInTheWorld) {
+  const auto id = [](const TiktokenForm& form, std::string_view name) {
+    for (const auto& special : form.specials) {
+      if (special.name == name) return special.id;
+    }
+    return TokenId{-1};
+  };
+  const auto harmony = find_tiktoken_form("o200k_harmony.tiktoken", "", 199998);
+  ASSERT_TRUE(harmony);
+  EXPECT_EQ(id(*harmony, "<|call|>"), 200012);
+  EXPECT_EQ(id(*harmony, "<|reserved_200013|>"), 200013);
+  EXPECT_EQ(id(*harmony, "<|endofprompt|>"), 200018);
+  EXPECT_EQ(id(*harmony, "<|reserved_201087|>"), 201087);
+  const auto llama3 = find_tiktoken_form("tokenizer.model", "", 128000);
+  ASSERT_TRUE(llama3);
+  EXPECT_EQ(id(*llama3, "<|eot_id|>"), 128009);
+  EXPECT_EQ(id(*llama3, "<|reserved_special_token_250|>"), 128255);
+  const auto qwen = find_tiktoken_form("qwen.tiktoken", "", 151643);
+  ASSERT_TRUE(qwen);
+  EXPECT_EQ(id(*qwen, "<|extra_204|>"), 151850);
+  EXPECT_FALSE(find_tiktoken_form("other.tiktoken", "SomeTokenizer", 1000));
 }
 
 }  // namespace

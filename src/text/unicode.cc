@@ -29,8 +29,12 @@ uint8_t compute_classes(char32_t c) {
   uint8_t bits = is_white_space(c) ? kSpace : 0;
   switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
     case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
     case UTF8PROC_CATEGORY_LT:
+      bits |= kLetter | kWord | kUpper;
+      break;
+    case UTF8PROC_CATEGORY_LL:
+      bits |= kLetter | kWord | kLower;
+      break;
     case UTF8PROC_CATEGORY_LM:
     case UTF8PROC_CATEGORY_LO:
       bits |= kLetter | kWord;
@@ -45,8 +49,22 @@ uint8_t compute_classes(char32_t c) {
     case UTF8PROC_CATEGORY_MN:
     case UTF8PROC_CATEGORY_MC:
     case UTF8PROC_CATEGORY_ME:
+      bits |= kCombining | kWord;
+      break;
     case UTF8PROC_CATEGORY_PC:
-      bits |= kWord;
+      bits |= kGraphic | kWord;
+      break;
+    case UTF8PROC_CATEGORY_PD:
+    case UTF8PROC_CATEGORY_PS:
+    case UTF8PROC_CATEGORY_PE:
+    case UTF8PROC_CATEGORY_PI:
+    case UTF8PROC_CATEGORY_PF:
+    case UTF8PROC_CATEGORY_PO:
+    case UTF8PROC_CATEGORY_SM:
+    case UTF8PROC_CATEGORY_SC:
+    case UTF8PROC_CATEGORY_SK:
+    case UTF8PROC_CATEGORY_SO:
+      bits |= kGraphic;
       break;
     default:
       break;
@@ -191,9 +209,9 @@ const CharTable& CharTable::get() {
 }
 
 CharTable::CharTable() {
-  std::map<std::string, uint8_t> known;
+  std::map<std::string, uint16_t> known;
   const auto intern = [&](const std::string& block) {
-    const auto [it, fresh] = known.emplace(block, static_cast<uint8_t>(known.size()));
+    const auto [it, fresh] = known.emplace(block, static_cast<uint16_t>(known.size()));
     if (fresh) blocks_.insert(blocks_.end(), block.begin(), block.end());
     return it->second;
   };

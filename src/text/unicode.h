@@ -18,6 +18,10 @@ enum CharClass : uint8_t {
   kNumber = 2,  // \p{N}
   kSpace = 4,   // \s as Oniguruma and Rust read it: the property White_Space
   kWord = 8,    // \w as Rust's regex reads it: letters, marks, decimal digits, connectors, joiners
+  kCombining = 16,  // \p{M}
+  kGraphic = 32,    // \p{P} and \p{S}: punctuation and symbols
+  kUpper = 64,      // \p{Lu} and \p{Lt}; of the letters, those that are neither this …
+  kLower = 128,     // … nor \p{Ll} are \p{Lm} and \p{Lo}
 };
 
 // Class bits of every code point in two stages: 256 characters to a block, equal blocks stored
@@ -35,7 +39,7 @@ class CharTable {
  private:
   CharTable();
   uint8_t ascii_[0x80] = {};  // the same once more, where most text looks
-  uint8_t block_of_[0x1100] = {};
+  uint16_t block_of_[0x1100] = {};
   std::vector<uint8_t> blocks_;
 };
 

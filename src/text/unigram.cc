@@ -1,20 +1,17 @@
 // Viterbi from the left: for each position, the best score of a path that ends there, the piece
-// that it ends with, and where that piece begins. A character that no piece covers alone costs ten
-// more than the worst piece and reads as unknown; neighbouring unknowns become one.
+// that it ends with, and where that piece begins. A character that no piece covers alone reads as
+// unknown, at a price; neighbouring unknowns become one.
 #include "text/unigram.h"
 
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <limits>
 
 #include "text/unicode.h"
 
 namespace octavo::text {
 namespace {
 
-constexpr double kUnknownPenalty = 10;
-constexpr size_t kMaxPieceBytes = 4096;
 constexpr uint32_t kNowhere = UINT32_MAX;
 
 }  // namespace
@@ -31,64 +28,17 @@ StatusOr<std::unique_ptr<const Unigram>> Unigram::build(Config config, TokenInde
                                                         const std::vector<Piece>& pieces) {
   if (config.unk_id && (*config.unk_id < 0 || *config.unk_id >= static_cast<int>(pieces.size())))
     return data_loss("Unigram: unk_id is not a piece");
+  std::unique_ptr<Unigram> model(new Unigram(config, std::move(index)));
+  std::vector<PieceTrie::Entry> entries;
+  entries.reserve(pieces.size());
   for (const Piece& piece : pieces) {
     if (piece.text.size() > kMaxPieceBytes)
-      return data_loss("Unigram: a piece is longer than 4 KiB");
-  }
-  std::unique_ptr<Unigram> model(new Unigram(config, std::move(index)));
-  double worst = std::numeric_limits<double>::infinity();
-  for (const Piece& piece : pieces) {
+      return data_loss("Unigram: a piece is longer than 1 KiB");
+    if (piece.in_text) entries.push_back({piece.text, static_cast<TokenId>(model->scores_.size())});
     model->scores_.push_back(piece.score);
-    worst = std::min(worst, piece.score);
   }
-  model->unk_score_ = worst - kUnknownPenalty;
-  model->build_trie(pieces);
+  model->trie_ = PieceTrie(std::move(entries));
   return std::unique_ptr<const Unigram>(std::move(model));
-}
-
-void Unigram::build_trie(const std::vector<Piece>& pieces) {
-  std::vector<TokenId> order(pieces.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<TokenId>(i);
-  std::sort(order.begin(), order.end(),
-            [&](TokenId a, TokenId b) { return pieces[a].text < pieces[b].text; });
-  // The pieces below node i are order[begin, end), and share their first `depth` bytes.
-  struct Range {
-    uint32_t begin, end, depth;
-  };
-  std::vector<Range> ranges = {{0, static_cast<uint32_t>(order.size()), 0}};
-  nodes_.resize(1);
-  for (size_t i = 0; i < ranges.size(); ++i) {
-    auto [at, end, depth] = ranges[i];
-    for (; at < end && pieces[order[at]].text.size() == depth; ++at) nodes_[i].piece = order[at];
-    nodes_[i].first_child = static_cast<uint32_t>(nodes_.size());
-    while (at < end) {
-      const char byte = pieces[order[at]].text[depth];
-      uint32_t next = at;
-      while (next < end && pieces[order[next]].text[depth] == byte) ++next;
-      nodes_.push_back({.byte = static_cast<uint8_t>(byte)});
-      ranges.push_back({at, next, depth + 1});
-      ++nodes_[i].children;
-      at = next;
-    }
-  }
-  for (int b = 0; b < 256; ++b) root_child_[b] = -1;
-  for (uint32_t i = 0; i < nodes_[0].children; ++i) {
-    const uint32_t child = nodes_[0].first_child + i;
-    root_child_[nodes_[child].byte] = static_cast<int32_t>(child);
-  }
-}
-
-inline int32_t Unigram::child(int32_t node, uint8_t byte) const {
-  if (node == 0) return root_child_[byte];
-  const Node& parent = nodes_[node];
-  const Node* begin = nodes_.data() + parent.first_child;
-  const Node* end = begin + parent.children;
-  if (parent.children > 8) {
-    begin = std::lower_bound(begin, end, byte, [](const Node& n, uint8_t b) { return n.byte < b; });
-  } else {
-    while (begin != end && begin->byte < byte) ++begin;
-  }
-  return begin != end && begin->byte == byte ? static_cast<int32_t>(begin - nodes_.data()) : -1;
 }
 
 // A stretch that the best path calls `id`; an unknown one may be a piece after all, or its bytes.
@@ -97,7 +47,7 @@ bool Unigram::append(std::string_view text, TokenId id, std::vector<TokenId>& ou
     out.push_back(id);
     return true;
   }
-  if (const TokenId piece = index_.find(text); piece >= 0) {
+  if (const TokenId piece = config_.as_sentencepiece ? -1 : index_.find(text); piece >= 0) {
     out.push_back(piece);
     return true;
   }
@@ -110,7 +60,9 @@ bool Unigram::append(std::string_view text, TokenId id, std::vector<TokenId>& ou
   return true;
 }
 
-bool Unigram::encode(std::string_view word, Scratch& scratch, std::vector<TokenId>& out) const {
+// Fills scratch.prev and scratch.ids: where the piece that ends at a position begins, and its id.
+// False where a character is unknown and there is no unknown token.
+bool Unigram::find_best_path(std::string_view word, Scratch& scratch) const {
   const size_t size = word.size();
   std::vector<double>& best = scratch.scores;
   std::vector<uint32_t>& from = scratch.prev;
@@ -118,7 +70,8 @@ bool Unigram::encode(std::string_view word, Scratch& scratch, std::vector<TokenI
   best.assign(size + 1, 0);
   from.assign(size + 1, kNowhere);
   ids.assign(size + 1, -1);
-  const auto offer = [&](size_t begin, size_t end, TokenId id, double score) {
+  const auto offer = [&](size_t begin, size_t end, TokenId id, double sum) {
+    const double score = rounded(sum);
     if (from[end] != kNowhere && !(score > best[end])) return;
     best[end] = score;
     from[end] = static_cast<uint32_t>(begin);
@@ -129,25 +82,32 @@ bool Unigram::encode(std::string_view word, Scratch& scratch, std::vector<TokenI
     decode_valid(word.data() + begin, length);
     const size_t one = begin + length;
     bool covered = false;
-    int32_t node = 0;
+    int32_t node = PieceTrie::kRoot;
     for (size_t end = begin; end < size;) {
-      node = child(node, static_cast<uint8_t>(word[end++]));
+      node = trie_.child(node, static_cast<uint8_t>(word[end++]));
       if (node < 0) break;
-      if (const TokenId piece = nodes_[node].piece; piece >= 0) {
+      if (const TokenId piece = trie_.id_at(node); piece >= 0) {
         offer(begin, end, piece, scores_[piece] + best[begin]);
         covered |= end == one;
       }
     }
     if (!covered) {
       if (!config_.unk_id) return false;
-      offer(begin, one, *config_.unk_id, unk_score_ + best[begin]);
+      offer(begin, one, *config_.unk_id, config_.unk_score + best[begin]);
     }
     begin = one;
   }
+  return true;
+}
+
+bool Unigram::encode(std::string_view word, Scratch& scratch, std::vector<TokenId>& out) const {
+  if (!find_best_path(word, scratch)) return false;
+  std::vector<uint32_t>& from = scratch.prev;
+  const std::vector<TokenId>& ids = scratch.ids;
   // Backwards along the best path: its pieces' ends, unknown neighbours joined.
   std::vector<uint32_t>& ends = scratch.next;
   ends.clear();
-  for (size_t end = size; end > 0; end = from[end]) {
+  for (size_t end = word.size(); end > 0; end = from[end]) {
     const bool joins = !ends.empty() && config_.unk_id && ids[end] == *config_.unk_id &&
                        ids[ends.back()] == *config_.unk_id;
     if (joins) {

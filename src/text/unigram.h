@@ -2,9 +2,7 @@
 // one with the greatest sum of log probabilities (Kudo 2018, "Subword Regularization"). Called by
 // the tokenizer. Immutable after build; any thread.
 //
-// Pieces lie in a trie whose nodes stand breadth first, so that the children of a node are
-// neighbours, ordered by byte. A word of n bytes costs n walks down the trie, each at most as long
-// as the longest piece.
+// A word of n bytes costs n walks down a trie, each at most as long as the longest piece.
 #pragma once
 
 #include <memory>
@@ -12,6 +10,7 @@
 
 #include "octavo/status.h"
 #include "text/bpe.h"
+#include "text/piece_trie.h"
 #include "text/word_model.h"
 
 namespace octavo::text {
@@ -21,10 +20,15 @@ class Unigram final : public WordModel {
   struct Piece {
     std::string_view text;
     double score;
+    bool in_text = true;  // else it has an id, and text never reads as it
   };
   struct Config {
     std::optional<TokenId> unk_id;
     bool byte_fallback = false;
+    double unk_score = 0;  // of a character that no piece covers
+    // Reckon as SentencePiece itself does: sums are rounded to float at every step, and a stretch
+    // of unknown characters is never looked up as a whole.
+    bool as_sentencepiece = false;
   };
   // A piece's id is its place in `pieces`; `index` holds the same strings.
   static StatusOr<std::unique_ptr<const Unigram>> build(Config config, TokenIndex index,
@@ -34,23 +38,17 @@ class Unigram final : public WordModel {
   TokenId find(std::string_view key) const override { return index_.find(key); }
 
  private:
-  struct Node {
-    uint32_t first_child = 0;
-    uint16_t children = 0;
-    uint8_t byte = 0;  // on the edge from its parent
-    TokenId piece = -1;
-  };
   Unigram(Config config, TokenIndex index);
-  void build_trie(const std::vector<Piece>& pieces);
-  int32_t child(int32_t node, uint8_t byte) const;
+  double rounded(double score) const {
+    return config_.as_sentencepiece ? static_cast<double>(static_cast<float>(score)) : score;
+  }
+  bool find_best_path(std::string_view word, Scratch& scratch) const;
   bool append(std::string_view text, TokenId id, std::vector<TokenId>& out) const;
 
   Config config_;
   TokenIndex index_;
   std::vector<double> scores_;  // by id
-  double unk_score_ = 0;
-  std::vector<Node> nodes_;
-  int32_t root_child_[256];
+  PieceTrie trie_;
   TokenId fallback_id_[256];  // "<0xE4>"
 };
 

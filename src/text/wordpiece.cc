@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "text/unicode.h"
-
 namespace octavo::text {
 namespace {
 
@@ -21,32 +19,24 @@ size_t count_chars(std::string_view text) {
 
 }  // namespace
 
-bool WordPiece::encode(std::string_view word, Scratch& scratch, std::vector<TokenId>& out) const {
+WordPiece::WordPiece(Config config, TokenIndex index, PieceTrie pieces)
+    : config_(std::move(config)),
+      index_(std::move(index)),
+      pieces_(std::move(pieces)),
+      continuing_(pieces_.walk(config_.continuing_prefix)) {}
+
+bool WordPiece::encode(std::string_view word, Scratch&, std::vector<TokenId>& out) const {
   if (count_chars(word) > config_.max_chars) return append_unknown(config_.unk_id, out);
   const size_t before = out.size();
   for (size_t begin = 0; begin < word.size();) {
-    std::string& key = scratch.key;
-    key.assign(begin == 0 ? "" : config_.continuing_prefix);
-    const size_t prefix = key.size();
-    // No key is longer than the longest, so the search need not begin beyond it.
-    size_t end = word.size();
-    if (const size_t room = config_.longest_key - std::min(config_.longest_key, prefix);
-        end - begin > room) {
-      end = begin + room;
-      while (end > begin && (static_cast<unsigned char>(word[end]) & 0xC0) == 0x80) --end;
-    }
-    key.append(word.substr(begin, end - begin));
-    TokenId id = -1;
-    while (end > begin && (id = index_.find(key)) < 0) {
-      end = previous_char(word, end);
-      key.resize(prefix + end - begin);
-    }
-    if (id < 0) {
+    const int32_t from = begin == 0 ? PieceTrie::kRoot : continuing_;
+    const auto piece = from < 0 ? PieceTrie::Match() : pieces_.longest(word.substr(begin), from);
+    if (piece.bytes == 0) {
       out.resize(before);
       return append_unknown(config_.unk_id, out);
     }
-    out.push_back(id);
-    begin = end;
+    out.push_back(piece.id);
+    begin += piece.bytes;
   }
   return true;
 }

@@ -1,5 +1,5 @@
-// Tests of the load generator: the HTTP reader on every split, the client against a small server,
-// the arithmetic against hand-made figures.
+// Tests of the load generator: the client against a small server, the arithmetic against hand-made
+// figures.
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -14,60 +14,15 @@
 #include <set>
 #include <thread>
 
-#include "cli/bench/http_reader.h"
+#include "cli/bench/event_facts.h"
 #include "cli/bench/load_client.h"
 #include "cli/bench/metrics.h"
 #include "cli/bench/workload.h"
 #include "octavo/value.h"
 
 namespace octavo::bench {
+
 namespace {
-
-using State = HttpReader::State;
-
-TEST(HttpReader, FreesAChunkedBodyHoweverTheBytesAreSplit) {
-  const std::string answer =
-      "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-      "5\r\ndata:\r\na;x=y\r\n {\"a\": 1}\n\r\n1\r\n\n\r\n0\r\n\r\n";
-  for (size_t step = 1; step <= answer.size(); ++step) {
-    HttpReader reader;
-    std::string body;
-    for (size_t i = 0; i < answer.size(); i += step)
-      reader.feed(std::string_view(answer).substr(i, step), body);
-    EXPECT_EQ(reader.state(), State::kDone) << step;
-    EXPECT_EQ(reader.status(), 200);
-    EXPECT_TRUE(reader.keep_alive());
-    EXPECT_EQ(body, "data: {\"a\": 1}\n\n") << step;
-  }
-}
-
-TEST(HttpReader, KnowsLengthsAndCloses) {
-  HttpReader reader;
-  std::string body;
-  EXPECT_EQ(
-      reader.feed("HTTP/1.1 404 Not Found\r\ncontent-length: 3\r\nConnection: close\r\n\r\nabc",
-                  body),
-      State::kDone);
-  EXPECT_EQ(body, "abc");
-  EXPECT_FALSE(reader.keep_alive());
-  reader.reset();
-  body.clear();
-  EXPECT_EQ(reader.feed("HTTP/1.1 200 OK\r\n\r\nto the end", body), State::kBody);
-  EXPECT_EQ(reader.finish(), State::kDone);
-  reader.reset();
-  EXPECT_EQ(reader.feed("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", body), State::kBody);
-  EXPECT_EQ(reader.finish(), State::kBad);
-  reader.reset();
-  EXPECT_EQ(reader.feed("SSH-2.0-OpenSSH_9.2\r\n", body), State::kBad);
-}
-
-TEST(Events, AreCutAtLinesAndTheRestIsKept) {
-  std::string body = "data: one\n\n: comment\ndata:two\r\n\r\ndata: thr";
-  std::vector<std::string> seen;
-  take_events(body, [&](std::string_view payload) { seen.emplace_back(payload); });
-  EXPECT_EQ(seen, (std::vector<std::string>{"one", "two"}));
-  EXPECT_EQ(body, "data: thr");
-}
 
 TEST(Events, AreScannedLikeJson) {
   EXPECT_TRUE(read_event(R"({"choices":[{"text":"\"choices\":[]"}]})").has_choices);

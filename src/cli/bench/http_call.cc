@@ -10,9 +10,11 @@
 #include <cstring>
 
 #include "base/status_macros.h"
-#include "cli/bench/http_reader.h"
+#include "http/reader.h"
 
 namespace octavo::bench {
+
+using http::HttpReader;
 
 StatusOr<Endpoint> resolve_endpoint(const std::string& url) {
   std::string_view rest = url;

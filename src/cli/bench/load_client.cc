@@ -23,9 +23,14 @@
 #include <memory>
 
 #include "base/clock.h"
-#include "cli/bench/http_reader.h"
+#include "cli/bench/event_facts.h"
+#include "http/reader.h"
 
 namespace octavo::bench {
+
+using http::HttpReader;
+using http::take_events;
+
 namespace {
 
 constexpr size_t kIdle = static_cast<size_t>(-1);

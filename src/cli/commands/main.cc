@@ -17,6 +17,10 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"serve", "serve a model over OpenAI's API", serve_command},
+    {"chat", "talk with a model, here or on a server", chat_command},
+    {"complete", "answer one prompt, for scripts and pipes", complete_command},
+    {"pull", "download a model by its name", pull_command},
+    {"list", "list the models that were downloaded", list_command},
     {"bench", "measure: latency, throughput, serve", bench_command},
     {"tokenize", "encode and decode texts with a model's tokenizer, JSON line by JSON line",
      tokenize_command},
@@ -25,7 +29,7 @@ constexpr Command kCommands[] = {
 };
 
 // Commands of vLLM that have no counterpart here yet.
-constexpr const char* kForeign[] = {"chat", "complete", "launch", "run-batch", "train"};
+constexpr const char* kForeign[] = {"launch", "run-batch", "train"};
 
 void print_help(std::FILE* to) {
   std::fputs(

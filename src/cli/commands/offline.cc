@@ -61,6 +61,15 @@ StatusOr<OfflineEngine> start_offline_engine(EngineOptions& options, const Model
   return offline;
 }
 
+// A list of records as long as the answer may be.
+StructuredOutput endless_json() {
+  return {.kind = StructuredOutput::Kind::kJsonSchema,
+          .text = R"({"type": "array", "minItems": 1000000, "items": {"type": "object",
+                      "properties": {"name": {"type": "string"}, "value": {"type": "number"},
+                                     "tags": {"type": "array", "items": {"type": "string"}}},
+                      "required": ["name", "value", "tags"]}})"};
+}
+
 StatusOr<OfflineRun> run_offline(EngineClient& engine, const std::vector<bench::Prompt>& prompts,
                                  const BenchSampling& sampling,
                                  const std::function<void(size_t)>& on_done) {
@@ -82,6 +91,7 @@ StatusOr<OfflineRun> run_offline(EngineClient& engine, const std::vector<bench::
     if (sampling.logprobs >= 0) request.sampling.logprobs = sampling.logprobs;
     request.sampling.max_tokens = prompts[i].output_len;
     request.sampling.ignore_eos = true;
+    if (sampling.structured_output == "json") request.sampling.structured_output = endless_json();
     auto sink =
         std::make_shared<RecordingSink>(shared->results[i], shared->finish, prompts[i].output_len);
     const std::shared_ptr<StreamSink> owning(sink.get(), [shared, sink](StreamSink*) {});

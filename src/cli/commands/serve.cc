@@ -28,12 +28,14 @@ void print_ready(const EngineClient& engine, const serve::ServerOptions& options
       options.api_keys.empty() ? "" : " -H \"Authorization: Bearer $OCTAVO_API_KEY\"";
   const std::string body = chat ? "\"messages\": [{\"role\": \"user\", \"content\": \"Hello!\"}]"
                                 : "\"prompt\": \"Once upon a time\"";
+  const std::string browser =
+      options.disable_page ? "" : " in a browser, at " + url + "/, or with curl";
   std::printf(
-      "Octavo is ready after %.2f s: %s at %s/v1\n\nTry it:\n"
+      "Octavo is ready after %.2f s: %s at %s/v1\n\nTry it%s:\n"
       "  curl %s/v1/%s%s -H 'Content-Type: application/json' \\\n"
       "    -d '{\"model\": \"%s\", %s, \"max_tokens\": 64}'\n",
-      seconds, name.c_str(), url.c_str(), url.c_str(), chat ? "chat/completions" : "completions",
-      key.c_str(), name.c_str(), body.c_str());
+      seconds, name.c_str(), url.c_str(), browser.c_str(), url.c_str(),
+      chat ? "chat/completions" : "completions", key.c_str(), name.c_str(), body.c_str());
   std::fflush(stdout);
 }
 

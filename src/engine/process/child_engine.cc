@@ -145,6 +145,7 @@ void ChildEngine::stop() {
   stats_arrived_.notify_all();
   if (thread_.joinable()) thread_.join();
   if (link_) link_->process->end(kGraceSeconds);
+  inspections_.close();
 }
 
 EngineStats ChildEngine::stats() const {
@@ -154,6 +155,15 @@ EngineStats ChildEngine::stats() const {
   stats_arrived_.wait_for(lock, kStatsPatience,
                           [&] { return !connected_ || stats_answered_ >= mine; });
   return current_stats();
+}
+
+void ChildEngine::inspect(StateReader reader) {
+  if (!inspections_.ask(std::move(reader))) return;
+  {
+    std::lock_guard lock(mutex_);
+    if (connected_) return send(MessageType::kAskState);
+  }
+  inspections_.answer(nullptr);
 }
 
 // Under mutex_.
@@ -189,6 +199,9 @@ Status ChildEngine::serve_child() {
       child_stats_ = stats;
       stats_answered_ = id;
       stats_arrived_.notify_all();
+    } else if (auto state = std::make_shared<EngineState>();
+               frame.type == MessageType::kState && frame.read(*state)) {
+      inspections_.answer(std::move(state));
     } else if (frame.type == MessageType::kFailed && frame.read(failure)) {
       return failure;
     } else {
@@ -268,6 +281,7 @@ void ChildEngine::bury_child(Status& why) {
     child_stats_ = {};
   }
   stats_arrived_.notify_all();
+  inspections_.answer(nullptr);
   if (!dead) return;
   // One that closed its end is on its way; one that is being disowned may hang.
   const std::string ending = dead->process->end(why.ok() ? kGraceSeconds : 0.5);

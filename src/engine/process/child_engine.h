@@ -20,6 +20,7 @@
 #include <thread>
 
 #include "engine/engine_core.h"
+#include "engine/inspection_queue.h"
 #include "engine/process/child_process.h"
 #include "engine/process/frames.h"
 
@@ -50,6 +51,7 @@ class ChildEngine final : public EngineCore {
   void stop() override;
   // Asks the child; what was known last when it does not answer soon.
   EngineStats stats() const override;
+  void inspect(StateReader reader) override;
 
  private:
   // A child and the two ends of our talk with it.
@@ -81,6 +83,7 @@ class ChildEngine final : public EngineCore {
   ModelInfo model_;
   Listener listener_;
   std::deque<double> restarts_;  // when; this engine's thread
+  InspectionQueue inspections_;
 
   mutable std::mutex mutex_;
   mutable std::condition_variable stats_arrived_;

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <random>
 #include <set>
 
@@ -329,6 +330,33 @@ TEST(ChildEngine, EndedAnswersAndCancelledRequestsStayEndedAfterAReplay) {
   EXPECT_LT(rig.answers.at({2, 0}).tokens.size(), 400u);
   const EngineStats stats = rig.engine().stats();
   EXPECT_EQ(stats.running + stats.waiting, 0);
+}
+
+// What inspect() gives, waited for.
+std::shared_ptr<const EngineState> inspect(EngineCore& engine) {
+  std::promise<std::shared_ptr<const EngineState>> given;
+  engine.inspect([&](std::shared_ptr<const EngineState> state) { given.set_value(state); });
+  return given.get_future().get();
+}
+
+TEST(ChildEngine, ShowsTheStateOfTheChildAndNoneOnceItHasStopped) {
+  Rig rig;
+  constexpr int kRequests = 30;  // more than fit at once
+  for (int key = 1; key <= kRequests; ++key) rig.engine().add(request_of(key, 100, 400));
+  rig.wait_for_tokens(20);
+  const auto state = inspect(rig.engine());
+  ASSERT_NE(state, nullptr);
+  EXPECT_GE(state->running, 1);
+  EXPECT_EQ(state->sequences.size(), static_cast<size_t>(state->running + state->waiting));
+  ASSERT_FALSE(state->sequences.empty());
+  EXPECT_TRUE(state->sequences[0].running);
+  EXPECT_EQ(state->sequences[0].prompt, 100);
+  EXPECT_FALSE(state->sequences.back().running);
+  ASSERT_EQ(state->cache.size(), 1u);
+  EXPECT_EQ(state->cache[0].num_blocks, 200);
+  EXPECT_NE(state->cache[0].runs.find('u'), std::string::npos) << state->cache[0].runs;
+  rig.engine().stop();
+  EXPECT_EQ(inspect(rig.engine()), nullptr);
 }
 
 TEST(ChildEngine, TheCachedTokensOfARequestAreThoseOfItsFirstAdmission) {

@@ -116,6 +116,12 @@ Status EngineServer::handle(const Frame& frame) {
       if (!frame.read(id)) break;
       writer_.send(make_frame(MessageType::kStats, id, core.stats()));
       return ok_status();
+    case MessageType::kAskState:
+      if (!frame.read()) break;
+      core.inspect([this](std::shared_ptr<const EngineState> state) {
+        if (state) writer_.send(make_frame(MessageType::kState, *state));
+      });
+      return ok_status();
     default:
       break;
   }

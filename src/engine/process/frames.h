@@ -35,6 +35,8 @@ enum class MessageType : uint8_t {
   kFailed,
   kEvents,
   kStats,
+  kAskState,
+  kState,
 };
 
 // What a child needs to begin.

@@ -14,19 +14,36 @@ template <>
 inline constexpr FinishReason kLast<FinishReason> = FinishReason::kError;
 template <>
 inline constexpr StatusCode kLast<StatusCode> = StatusCode::kInternal;
+template <>
+inline constexpr StructuredOutput::Kind kLast<StructuredOutput::Kind> =
+    StructuredOutput::Kind::kStructuralTag;
 
 // T is U, perhaps const: a list of fields is written from a const value and read into another.
 template <typename T, typename U>
 concept Is = std::same_as<std::remove_const_t<T>, U>;
 
+template <typename Archive, Is<StructuredOutput> T>
+void fields(Archive& archive, T& output) {
+  auto& [kind, text, disable_any_whitespace, field] = output;
+  archive(kind, text, disable_any_whitespace, field);
+}
+
+template <typename Archive, Is<ThinkingBlock> T>
+void fields(Archive& archive, T& block) {
+  auto& [start, end, open, max_tokens] = block;
+  archive(start, end, open, max_tokens);
+}
+
 template <typename Archive, Is<SamplingParams> T>
 void fields(Archive& archive, T& params) {
   auto& [n, presence, frequency, repetition, temperature, top_p, top_k, min_p, seed, stop,
          stop_token_ids, ignore_eos, max_tokens, min_tokens, logprobs, prompt_logprobs, logit_bias,
-         allowed_token_ids, bad_words, include_stop, skip_special, detokenize] = params;
+         allowed_token_ids, bad_words, include_stop, skip_special, shown_special, detokenize,
+         structured_output, thinking] = params;
   archive(n, presence, frequency, repetition, temperature, top_p, top_k, min_p, seed, stop,
           stop_token_ids, ignore_eos, max_tokens, min_tokens, logprobs, prompt_logprobs, logit_bias,
-          allowed_token_ids, bad_words, include_stop, skip_special, detokenize);
+          allowed_token_ids, bad_words, include_stop, skip_special, shown_special, detokenize,
+          structured_output, thinking);
 }
 
 template <typename Archive, Is<RequestProgress::Answer> T>
@@ -74,6 +91,24 @@ void fields(Archive& archive, T& stats) {
           generation_tokens, prefix_cache_queries, prefix_cache_hits, steps, engine_cpu_seconds);
 }
 
+template <typename Archive, Is<CacheMap> T>
+void fields(Archive& archive, T& map) {
+  auto& [num_blocks, window, free, cached, used, shared, blocks_per_cell, runs] = map;
+  archive(num_blocks, window, free, cached, used, shared, blocks_per_cell, runs);
+}
+
+template <typename Archive, Is<SequenceView> T>
+void fields(Archive& archive, T& view) {
+  auto& [running, prompt, cached, computed, output] = view;
+  archive(running, prompt, cached, computed, output);
+}
+
+template <typename Archive, Is<EngineState> T>
+void fields(Archive& archive, T& state) {
+  auto& [running, waiting, cache, sequences] = state;
+  archive(running, waiting, cache, sequences);
+}
+
 template <typename Archive, Is<ModelInfo> T>
 void fields(Archive& archive, T& info) {
   auto& [name, architecture, dtype, device, vocab_size, max_model_len, block_size, num_kv_blocks,
@@ -87,9 +122,9 @@ void fields(Archive& archive, T& info) {
 template <typename Archive, Is<ModelOptions> T>
 void fields(Archive& archive, T& options) {
   auto& [model, served_name, tokenizer, dtype, load_format, max_model_len, generation_config,
-         chat_template, seed] = options;
+         chat_template, trust_request_special_tokens, chat_template_content_format, seed] = options;
   archive(model, served_name, tokenizer, dtype, load_format, max_model_len, generation_config,
-          chat_template, seed);
+          chat_template, trust_request_special_tokens, chat_template_content_format, seed);
 }
 
 template <typename Archive, Is<CacheOptions> T>

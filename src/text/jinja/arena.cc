@@ -14,9 +14,9 @@ void* Arena::allocate(size_t bytes) {
   if (bytes > static_cast<size_t>(end_ - next_)) {
     const size_t size = std::max(bytes, chunk_size_);
     if (size > max_bytes_ - used_bytes_) throw_limit("the template uses too much memory");
-    chunks_.push_back(std::make_unique_for_overwrite<char[]>(size));
+    chunks_.push_back({std::make_unique_for_overwrite<char[]>(size), size});
     used_bytes_ += size;
-    next_ = chunks_.back().get();
+    next_ = chunks_.back().bytes.get();
     end_ = next_ + size;
     chunk_size_ = std::min(chunk_size_ * 2, kLargestChunk);
   }

@@ -55,13 +55,23 @@ class Arena {
   // to one string again and again costs no more than the bytes it appends.
   std::string_view concat(std::string_view left, std::string_view right);
 
+  // f(memory) for each stretch of memory that was taken so far.
+  template <typename F>
+  void each_chunk(F f) const {
+    for (const Chunk& chunk : chunks_) f(std::string_view(chunk.bytes.get(), chunk.size));
+  }
+
  private:
+  struct Chunk {
+    std::unique_ptr<char[]> bytes;
+    size_t size;
+  };
   static constexpr size_t kAlign = 8;
   static constexpr size_t kFirstChunk = 16 << 10;
   static constexpr size_t kLargestChunk = 1 << 20;
   static constexpr size_t round_up(size_t n) { return (n + kAlign - 1) & ~(kAlign - 1); }
 
-  std::vector<std::unique_ptr<char[]>> chunks_;
+  std::vector<Chunk> chunks_;
   char* next_ = nullptr;
   char* end_ = nullptr;
   const char* last_text_end_ = nullptr;  // where the text made last ends; next_ is this, rounded up

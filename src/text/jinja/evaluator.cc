@@ -87,14 +87,21 @@ class Evaluator::FrameScope {
 
 template <typename F>
 Value Evaluator::capture(F f) {
-  std::string text;
-  std::string* before = std::exchange(out_, &text);
+  Draft text;
+  Draft* before = std::exchange(out_, &text);
   f();
   out_ = before;
   return runtime_.text(text);
 }
 
-std::string Evaluator::render(const octavo::Value::Dict& variables) {
+Draft Evaluator::render(const octavo::Value::Dict& model, const octavo::Value::Dict& request) {
+  const auto own = [&](std::string_view text) { runtime_.provenance.claim(text); };
+  own(template_.source);
+  template_.arena.each_chunk(own);
+  own(kRoles);
+  for (const auto& [name, value] : model) {
+    if (value.is_string()) own(value.as_string());
+  }
   frame_ = Frame::dense(runtime_, template_.symbols.size());
   const auto define = [&](std::string_view name, auto make_value) {
     const auto symbol = template_.symbols.find(name);
@@ -103,10 +110,11 @@ std::string Evaluator::render(const octavo::Value::Dict& variables) {
   for (const NamedGlobal& global : global_functions()) {
     define(global.name, [&] { return runtime_.function(global.name, global.function); });
   }
-  for (const auto& [name, value] : variables) {
-    define(name, [&, &from = value] { return import_value(runtime_, from); });
+  for (const octavo::Value::Dict* variables : {&model, &request}) {
+    for (const auto& [name, value] : *variables)
+      define(name, [&, &from = value] { return import_value(runtime_, from); });
   }
-  std::string out;
+  Draft out;
   out_ = &out;
   execute(template_.body);
   return out;

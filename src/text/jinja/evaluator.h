@@ -51,8 +51,9 @@ class Evaluator {
  public:
   Evaluator(const Template& source, Runtime& runtime) : template_(source), runtime_(runtime) {}
 
-  // Throws TemplateError.
-  std::string render(const octavo::Value::Dict& variables);
+  // `model`: variables whose strings are the template's own; `request`: those that came with the
+  // request, and that hide the model's of the same name. Throws TemplateError.
+  Draft render(const octavo::Value::Dict& model, const octavo::Value::Dict& request);
 
   // Evaluates the `if` of a loop, for the generator that filters its items.
   bool passes(const ast::For& loop, Frame* frame, const Value& item);
@@ -104,7 +105,7 @@ class Evaluator {
   const Template& template_;
   Runtime& runtime_;
   Frame* frame_ = nullptr;
-  std::string* out_ = nullptr;
+  Draft* out_ = nullptr;
 };
 
 }  // namespace octavo::text::jinja

@@ -70,7 +70,7 @@ std::string float_digits(double magnitude, const Spec& spec) {
 }
 
 // Sign, prefix and digits, padded to the width.
-void append_number(Runtime& runtime, std::string& out, bool negative, const std::string& prefix,
+void append_number(Runtime& runtime, Draft& out, bool negative, const std::string& prefix,
                    const std::string& digits, const Spec& spec) {
   const std::string sign = negative ? "-" : spec.sign == '-' ? "" : std::string(1, spec.sign);
   const std::string head = sign + prefix;
@@ -80,13 +80,13 @@ void append_number(Runtime& runtime, std::string& out, bool negative, const std:
   const std::string fill = spec.zero && spec.align == '\0' ? "0" : spec.fill;
   const int64_t before = align == '>' ? pad : align == '^' ? pad / 2 : 0;
   runtime.append_repeated(out, fill, before);
-  runtime.append(out, head);
+  runtime.append_own(out, head);
   if (align == '=') runtime.append_repeated(out, fill, pad);
-  runtime.append(out, digits);
+  runtime.append_own(out, digits);
   if (align != '=') runtime.append_repeated(out, fill, pad - before);
 }
 
-void append_integer(Runtime& runtime, std::string& out, int64_t value, const Spec& spec) {
+void append_integer(Runtime& runtime, Draft& out, int64_t value, const Spec& spec) {
   const bool negative = value < 0;
   const uint64_t magnitude =
       negative ? 0 - static_cast<uint64_t>(value) : static_cast<uint64_t>(value);
@@ -103,13 +103,14 @@ void append_integer(Runtime& runtime, std::string& out, int64_t value, const Spe
   append_number(runtime, out, negative, prefix, digits, spec);
 }
 
-void append_float(Runtime& runtime, std::string& out, double value, const Spec& spec) {
+void append_float(Runtime& runtime, Draft& out, double value, const Spec& spec) {
   std::string digits = float_digits(std::abs(value), spec);
   if (spec.grouping != '\0') digits = group_digits(digits, spec.grouping, 3);
   append_number(runtime, out, std::signbit(value) && !std::isnan(value), "", digits, spec);
 }
 
-void append_text(Runtime& runtime, std::string& out, std::string_view text, const Spec& spec) {
+// REQUIRES: text of a Value, whose bytes say by their place whose they are.
+void append_text(Runtime& runtime, Draft& out, std::string_view text, const Spec& spec) {
   if (spec.precision >= 0) text = text.substr(0, byte_offset(text, spec.precision));
   const int64_t pad = std::max<int64_t>(0, spec.width - count_code_points(text));
   const int64_t before = spec.align == '>' ? pad : spec.align == '^' ? pad / 2 : 0;
@@ -127,7 +128,7 @@ class PercentFormatter {
         format_(format.as_string()),
         safe_(format.is_safe()),
         arguments_(arguments) {}
-  std::string run();
+  Draft run();
 
  private:
   char peek() const {
@@ -168,10 +169,10 @@ class PercentFormatter {
   size_t pos_ = 0;
   size_t used_ = 0;
   bool used_key_ = false;
-  std::string out_;
+  Draft out_;
 };
 
-std::string PercentFormatter::run() {
+Draft PercentFormatter::run() {
   while (pos_ < format_.size()) {
     const size_t percent = std::min(format_.find('%', pos_), format_.size());
     runtime_.append(out_, format_.substr(pos_, percent - pos_));
@@ -256,7 +257,7 @@ void PercentFormatter::convert() {
 }
 
 void PercentFormatter::append_as_text(const Value& value, Spec spec) {
-  std::string text;
+  Draft text;
   if (spec.type == 's') {
     append_str(runtime_, text, safe_ ? escape(runtime_, value) : value);
   } else if (spec.type != 'c') {
@@ -265,15 +266,15 @@ void PercentFormatter::append_as_text(const Value& value, Spec spec) {
     const int64_t code = value.as_int();
     if (code < 0 || code > 0x10FFFF) throw_python("OverflowError: %c arg not in range(0x110000)");
     // UTF-8 has no surrogates.
-    append_utf8(text, code >= 0xD800 && code < 0xE000 ? 0xFFFD : static_cast<char32_t>(code));
+    append_utf8(text.bytes, code >= 0xD800 && code < 0xE000 ? 0xFFFD : static_cast<char32_t>(code));
   } else if (value.is_string() && count_code_points(value.as_string()) == 1) {
-    text = value.as_string();
+    runtime_.append(text, value.as_string());
   } else {
     throw_python("TypeError: %c requires int or char");
   }
   if (spec.type == 'c') spec.precision = -1;
   if (spec.align != '<') spec.align = '>';
-  append_text(runtime_, out_, text, spec);
+  append_text(runtime_, out_, runtime_.text(text).as_string(), spec);
 }
 
 void PercentFormatter::append_as_integer(Value value, const Spec& spec) {
@@ -295,13 +296,13 @@ class BraceFormatter {
  public:
   BraceFormatter(Runtime& runtime, const Value& format, const Args& args)
       : runtime_(runtime), safe_(format.is_safe()), args_(args) {}
-  std::string run(std::string_view format, int depth);
+  Draft run(std::string_view format, int depth);
 
  private:
   Value field(std::string_view name);
   Value first_part(std::string_view name);
-  void replace(std::string& out, std::string_view field, int depth);
-  void format_value(std::string& out, const Value& value, std::string_view spec_text);
+  void replace(Draft& out, std::string_view field, int depth);
+  void format_value(Draft& out, const Value& value, std::string_view spec_text);
 
   Runtime& runtime_;
   const bool safe_;
@@ -309,15 +310,15 @@ class BraceFormatter {
   size_t next_ = 0;
 };
 
-std::string BraceFormatter::run(std::string_view format, int depth) {
+Draft BraceFormatter::run(std::string_view format, int depth) {
   if (depth > 2) throw_python("ValueError: Max string recursion exceeded");
-  std::string out;
+  Draft out;
   for (size_t i = 0; i < format.size();) {
     const size_t brace = std::min(format.find_first_of("{}", i), format.size());
     runtime_.append(out, format.substr(i, brace - i));
     if (brace == format.size()) break;
     if (brace + 1 < format.size() && format[brace + 1] == format[brace]) {
-      out.push_back(format[brace]);
+      runtime_.append(out, format.substr(brace, 1));
       i = brace + 2;
       continue;
     }
@@ -377,7 +378,7 @@ Value BraceFormatter::field(std::string_view name) {
   return value;
 }
 
-void BraceFormatter::replace(std::string& out, std::string_view text, int depth) {
+void BraceFormatter::replace(Draft& out, std::string_view text, int depth) {
   const size_t colon = text.find(':');
   const std::string_view spec_source =
       colon == std::string_view::npos ? "" : text.substr(colon + 1);
@@ -391,7 +392,7 @@ void BraceFormatter::replace(std::string& out, std::string_view text, int depth)
   if (conversion == 'r' || conversion == 'a') value = runtime_.text(repr(runtime_, value));
   if (conversion == 's') value = to_str(runtime_, value);
   if (safe_) value = escape(runtime_, value);
-  format_value(out, value, run(spec_source, depth + 1));
+  format_value(out, value, run(spec_source, depth + 1).bytes);
 }
 
 Spec parse_brace_spec(std::string_view text) {
@@ -431,8 +432,7 @@ Spec parse_brace_spec(std::string_view text) {
   return spec;
 }
 
-void BraceFormatter::format_value(std::string& out, const Value& value,
-                                  std::string_view spec_text) {
+void BraceFormatter::format_value(Draft& out, const Value& value, std::string_view spec_text) {
   if (spec_text.empty()) return append_str(runtime_, out, value);
   const Spec spec = parse_brace_spec(spec_text);
   const bool wants_float =

@@ -473,7 +473,7 @@ Value add(Runtime& runtime, const Value& a, const Value& b) {
 
 Value repeat(Runtime& runtime, const Value& unit, int64_t times) {
   if (unit.is_string()) {
-    std::string out;
+    Draft out;
     runtime.append_repeated(out, unit.as_string(), times);
     return runtime.text(out, unit.is_safe());
   }

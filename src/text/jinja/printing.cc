@@ -49,7 +49,7 @@ bool is_printable(char32_t c) {
          !(c >= 0x2060 && c <= 0x206F) && !(c >= 0xE000 && c <= 0xF8FF) && c != 0xFEFF;
 }
 
-void append_string_repr(Runtime& runtime, std::string& out, std::string_view text) {
+void append_string_repr(Runtime& runtime, Draft& out, std::string_view text) {
   const bool has_single = text.find('\'') != std::string_view::npos;
   const char quote = has_single && text.find('"') == std::string_view::npos ? '"' : '\'';
   std::string body(1, quote);
@@ -80,7 +80,7 @@ void append_string_repr(Runtime& runtime, std::string& out, std::string_view tex
   runtime.append(out, body);
 }
 
-void append_items(Runtime& runtime, std::string& out, std::span<const Value> items) {
+void append_items(Runtime& runtime, Draft& out, std::span<const Value> items) {
   const DepthGuard guard(runtime);
   bool first = true;
   for (const Value& item : items) {
@@ -89,7 +89,7 @@ void append_items(Runtime& runtime, std::string& out, std::span<const Value> ite
   }
 }
 
-void append_dict(Runtime& runtime, std::string& out, const Dict& dict) {
+void append_dict(Runtime& runtime, Draft& out, const Dict& dict) {
   const DepthGuard guard(runtime);
   runtime.append(out, "{");
   bool first = true;
@@ -102,7 +102,7 @@ void append_dict(Runtime& runtime, std::string& out, const Dict& dict) {
   runtime.append(out, "}");
 }
 
-void append_view(Runtime& runtime, std::string& out, const Value& view) {
+void append_view(Runtime& runtime, Draft& out, const Value& view) {
   runtime.append(out, type_name(view));
   runtime.append(out, "([");
   append_items(runtime, out, collect(runtime, view));
@@ -111,7 +111,7 @@ void append_view(Runtime& runtime, std::string& out, const Value& view) {
 
 }  // namespace
 
-void append_repr(Runtime& runtime, std::string& out, const Value& value) {
+void append_repr(Runtime& runtime, Draft& out, const Value& value) {
   runtime.charge(1);
   switch (value.kind()) {
     case Kind::kMissing:
@@ -121,11 +121,11 @@ void append_repr(Runtime& runtime, std::string& out, const Value& value) {
     case Kind::kNone:
       return runtime.append(out, "None");
     case Kind::kBool:
-      return runtime.append(out, value.as_int() ? "True" : "False");
+      return runtime.append_own(out, value.as_int() ? "True" : "False");
     case Kind::kInt:
-      return runtime.append(out, std::to_string(value.as_int()));
+      return runtime.append_own(out, std::to_string(value.as_int()));
     case Kind::kFloat:
-      return runtime.append(out, float_repr(value.as_real()));
+      return runtime.append_own(out, float_repr(value.as_real()));
     case Kind::kString:
       if (value.is_safe()) runtime.append(out, "Markup(");
       append_string_repr(runtime, out, value.as_string());
@@ -172,7 +172,7 @@ void append_repr(Runtime& runtime, std::string& out, const Value& value) {
   }
 }
 
-void append_str(Runtime& runtime, std::string& out, const Value& value) {
+void append_str(Runtime& runtime, Draft& out, const Value& value) {
   if (value.is_string()) return runtime.append(out, value.as_string());
   if (value.is_undefined()) return;
   append_repr(runtime, out, value);
@@ -180,15 +180,15 @@ void append_str(Runtime& runtime, std::string& out, const Value& value) {
 
 Value to_str(Runtime& runtime, const Value& value) {
   if (value.is_string()) return value;
-  std::string out;
+  Draft out;
   append_str(runtime, out, value);
   return runtime.text(out);
 }
 
 std::string repr(Runtime& runtime, const Value& value) {
-  std::string out;
+  Draft out;
   append_repr(runtime, out, value);
-  return out;
+  return std::move(out.bytes);
 }
 
 // ---- JSON

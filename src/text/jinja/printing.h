@@ -10,9 +10,9 @@
 namespace octavo::text::jinja {
 
 // Appends str(value).
-void append_str(Runtime& runtime, std::string& out, const Value& value);
+void append_str(Runtime& runtime, Draft& out, const Value& value);
 // Appends repr(value).
-void append_repr(Runtime& runtime, std::string& out, const Value& value);
+void append_repr(Runtime& runtime, Draft& out, const Value& value);
 // str(value) as a string value; a string stays itself and keeps its safe mark.
 Value to_str(Runtime& runtime, const Value& value);
 std::string repr(Runtime& runtime, const Value& value);

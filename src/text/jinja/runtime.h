@@ -1,6 +1,6 @@
-// Runtime: what one rendering owns besides its variables: the arena and the counters that bound its
-// time, recursion and output. Passed by reference to everything that computes. One thread, that of
-// the rendering.
+// Runtime: what one rendering owns besides its variables: the arena, whose words are whose, and the
+// counters that bound its time, recursion and output. Passed by reference to everything that
+// computes. One thread, that of the rendering.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 
 #include "text/jinja/arena.h"
 #include "text/jinja/error.h"
+#include "text/jinja/provenance.h"
 #include "text/jinja/value.h"
 
 namespace octavo::text::jinja {
@@ -43,9 +44,20 @@ class Runtime {
     }
     out.append(text);
   }
-  void append_repeated(std::string& out, std::string_view unit, int64_t times);
+  // The same; what of `text` is the template's own stays it.
+  void append(Draft& out, std::string_view text) {
+    const size_t offset = out.bytes.size();
+    append(out.bytes, text);
+    provenance.find(text, offset, out.own);
+  }
+  // `text`, wherever it lies, as the template's own: numbers, which spell no token by themselves.
+  void append_own(Draft& out, std::string_view text);
+  void append_repeated(Draft& out, std::string_view unit, int64_t times);
 
   Value text(std::string_view bytes, bool safe = false);  // copied
+  Value text(const Draft& draft, bool safe = false);      // copied
+  // `bytes` made from `source`: the template's own if all of `source` is.
+  Value text_made_of(std::string_view source, std::string_view bytes, bool safe = false);
   Value concat(std::string_view left, std::string_view right, bool safe = false);
   Value list(const std::vector<Value>& items);
   Value tuple(const std::vector<Value>& items);
@@ -57,11 +69,14 @@ class Runtime {
   Value unsafe_attribute(const Value& object, std::string_view name);
 
   Arena arena;
+  Provenance provenance;
   const Limits limits;
   const int64_t now;  // Unix seconds
 
  private:
   friend class DepthGuard;
+  // Claims the same parts of `copy` as are claimed of `text`, of which it is one.
+  void claim_copy(std::string_view text, const char* copy);
   int64_t steps_ = 0;
   int depth_ = 0;
 };

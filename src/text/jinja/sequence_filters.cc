@@ -425,7 +425,7 @@ Value filter_join(Runtime& runtime, const Value& input, const Args& args) {
   bind("join", args, {"d", "attribute"}, 0, a);
   const Getter getter(runtime, a[1]);
   const std::string_view separator = a[0].is_missing() ? "" : to_str(runtime, a[0]).as_string();
-  std::string out;
+  Draft out;
   bool first = true;
   Cursor cursor(runtime, input);
   for (Value item; cursor.next(runtime, item);) {

@@ -293,7 +293,7 @@ template <std::string (*change)(std::string_view)>
 Value str_change_case(Runtime& runtime, const Value& self, const Args& args) {
   bind("case", args, {}, 0, nullptr);
   runtime.charge_bytes(self.as_string().size() * 8);
-  return runtime.text(change(self.as_string()), self.is_safe());
+  return runtime.text_made_of(self.as_string(), change(self.as_string()), self.is_safe());
 }
 
 bool is_digit(char32_t c) {
@@ -362,7 +362,7 @@ Value str_replace(Runtime& runtime, const Value& self, const Args& args) {
   int64_t left = a[2].is_missing() ? -1 : int_argument(a[2]);
   const std::string_view text = text_of(self);
   runtime.charge_bytes(text.size());
-  std::string out;
+  Draft out;
   size_t done = 0;
   if (old.empty()) {
     // Before every character, and at the end.
@@ -371,7 +371,7 @@ Value str_replace(Runtime& runtime, const Value& self, const Args& args) {
       runtime.append(out, with);
       if (done >= text.size()) break;
       const size_t size = byte_offset(text.substr(done, 4), 1);
-      out.append(text.substr(done, size));
+      runtime.append(out, text.substr(done, size));
       done += size;
     }
   } else {
@@ -391,7 +391,7 @@ Value str_join(Runtime& runtime, const Value& self, const Args& args) {
   Value a[1];
   bind("join", args, {"iterable"}, 1, a);
   Cursor cursor(runtime, a[0]);
-  std::string out;
+  Draft out;
   int64_t i = 0;
   for (Value item; cursor.next(runtime, item); ++i) {
     if (!item.is_string()) {
@@ -418,7 +418,7 @@ Value str_justify(Runtime& runtime, const Value& self, const Args& args) {
   const int64_t pad = width - size;
   const int64_t centered = pad / 2 + (pad & width & 1);
   const int64_t before = kText == Side::kLeft ? 0 : kText == Side::kRight ? pad : centered;
-  std::string out;
+  Draft out;
   runtime.append_repeated(out, fill, before);
   runtime.append(out, text_of(self));
   runtime.append_repeated(out, fill, pad - before);
@@ -432,7 +432,8 @@ Value str_zfill(Runtime& runtime, const Value& self, const Args& args) {
   const int64_t pad = int_argument(a[0]) - length(runtime, self);
   if (pad <= 0) return self;
   const size_t sign = !text.empty() && (text[0] == '-' || text[0] == '+') ? 1 : 0;
-  std::string out(text.substr(0, sign));
+  Draft out;
+  runtime.append(out, text.substr(0, sign));
   runtime.append_repeated(out, "0", pad);
   runtime.append(out, text.substr(sign));
   return runtime.text(out, self.is_safe());
@@ -442,7 +443,7 @@ Value str_expandtabs(Runtime& runtime, const Value& self, const Args& args) {
   Value a[1];
   bind("expandtabs", args, {"tabsize"}, 0, a);
   const int64_t tab = a[0].is_missing() ? 8 : int_argument(a[0]);
-  std::string out;
+  Draft out;
   int64_t column = 0;
   const std::string_view text = text_of(self);
   runtime.charge_bytes(text.size() * 8);
@@ -453,7 +454,7 @@ Value str_expandtabs(Runtime& runtime, const Value& self, const Args& args) {
       runtime.append_repeated(out, " ", spaces);
       column += spaces;
     } else {
-      out.append(text.substr(i, size));
+      runtime.append(out, text.substr(i, size));
       column = text[i] == '\n' || text[i] == '\r' ? 0 : column + 1;
     }
     i += size;

@@ -85,8 +85,9 @@ Value slice_string(Runtime& runtime, const Value& text, const SliceBounds& bound
     i += size;
   }
   runtime.charge(static_cast<int64_t>(points.size()));
-  std::string out;
-  for (int64_t i = 0; i < bounds.count; ++i) out.append(points[bounds.start + i * bounds.step]);
+  Draft out;
+  for (int64_t i = 0; i < bounds.count; ++i)
+    runtime.append(out, points[bounds.start + i * bounds.step]);
   return runtime.text(out, text.is_safe());
 }
 

@@ -124,21 +124,22 @@ Value filter_indent(Runtime& runtime, const Value& input, const Args& args) {
   bind("indent", args, {"width", "first", "blank"}, 0, a);
   if (input.is_undefined()) throw_undefined(input.as_undefined());
   const std::string_view text = string_argument("indent", input);
-  std::string indention;
+  Draft indention;
   if (a[0].is_string()) {
-    indention = a[0].as_string();
+    runtime.append(indention, a[0].as_string());
   } else {
     runtime.append_repeated(indention, " ", a[0].is_missing() ? 4 : int_argument(a[0]));
   }
   const bool blank = given(a[2]) && truthy(a[2]);
   const Value lines = find_string_method("splitlines")(runtime, runtime.concat(text, "\n"), {});
-  std::string out;
-  if (given(a[1]) && truthy(a[1])) out = indention;
+  const std::string_view margin = runtime.text(indention).as_string();
+  Draft out;
+  if (given(a[1]) && truthy(a[1])) runtime.append(out, margin);
   bool is_first = true;
   for (const Value& line : lines.items()) {
     if (!is_first) {
       runtime.append(out, "\n");
-      if (blank || !line.as_string().empty()) runtime.append(out, indention);
+      if (blank || !line.as_string().empty()) runtime.append(out, margin);
     }
     is_first = false;
     runtime.append(out, line.as_string());
@@ -161,7 +162,7 @@ Value filter_truncate(Runtime& runtime, const Value& input, const Args& args) {
   std::string_view kept = text.substr(0, byte_offset(text, most - end_size));
   const bool kill_words = given(a[1]) && truthy(a[1]);
   if (!kill_words) kept = kept.substr(0, std::min(kept.rfind(' '), kept.size()));
-  return runtime.text(std::string(kept) + std::string(end), input.is_safe());
+  return runtime.concat(kept, end, input.is_safe());
 }
 
 Value filter_wordcount(Runtime& runtime, const Value& input, const Args& args) {
@@ -352,6 +353,12 @@ Value filter_default(Runtime&, const Value& input, const Args& args) {
   return a[0].is_missing() ? Value::string("") : a[0];
 }
 
+std::string spaces(Runtime& runtime, int64_t count) {
+  Draft out;
+  runtime.append_repeated(out, " ", count);
+  return std::move(out.bytes);
+}
+
 // json.dumps with transformers' parameters, in their order.
 Value filter_tojson(Runtime& runtime, const Value& input, const Args& args) {
   Value a[4];
@@ -365,7 +372,7 @@ Value filter_tojson(Runtime& runtime, const Value& input, const Args& args) {
     if (a[1].is_string()) {
       style.indent = a[1].as_string();
     } else {
-      runtime.append_repeated(style.indent, " ", int_argument(a[1]));
+      style.indent = spaces(runtime, int_argument(a[1]));
     }
   }
   if (given(a[2])) {

@@ -14,7 +14,8 @@ namespace octavo::text::jinja {
 
 namespace {
 constexpr uint32_t kScanAtMost = 8;  // a dict of so many entries has no index
-}
+constexpr int64_t kClaimSteps = 8;   // the price of a claim, which takes memory beside the arena's
+}  // namespace
 
 int64_t Range::size() const {
   if (step > 0)
@@ -109,6 +110,14 @@ Value import_string(Runtime& runtime, const std::string& text) {
   if (!valid_utf8(text)) return runtime.text(replace_invalid_utf8(text));
   return Value::string(text);
 }
+
+// The role as kRoles has it; empty where it does not.
+std::string_view known_role(const std::string& role) {
+  if (role.empty() || role.find(' ') != std::string::npos || role.size() > kRoles.size()) return {};
+  const size_t found = kRoles.find(" " + role + " ");
+  return found == std::string_view::npos ? std::string_view()
+                                         : kRoles.substr(found + 1, role.size());
+}
 }  // namespace
 
 Value import_value(Runtime& runtime, const octavo::Value& from) {
@@ -127,14 +136,27 @@ Value import_value(Runtime& runtime, const octavo::Value& from) {
   }
   Dict* dict = runtime.arena.make<Dict>();
   for (const auto& [key, item] : from.as_dict()) {
-    dict->set(runtime, import_string(runtime, key), import_value(runtime, item));
+    const std::string_view role =
+        key == "role" && item.is_string() ? known_role(item.as_string()) : std::string_view();
+    dict->set(runtime, import_string(runtime, key),
+              role.empty() ? import_value(runtime, item) : Value::string(role));
   }
   return Value::dict(dict);
 }
 
 // ---- Runtime
 
-void Runtime::append_repeated(std::string& out, std::string_view unit, int64_t times) {
+void Runtime::append_own(Draft& out, std::string_view text) {
+  const size_t begin = out.bytes.size();
+  append(out.bytes, text);
+  if (!out.own.empty() && out.own.back().end == begin) {
+    out.own.back().end = out.bytes.size();
+  } else if (!text.empty()) {
+    out.own.push_back({begin, out.bytes.size()});
+  }
+}
+
+void Runtime::append_repeated(Draft& out, std::string_view unit, int64_t times) {
   if (times <= 0 || unit.empty()) return;
   if (static_cast<uint64_t>(times) > limits.max_text_bytes / unit.size()) {
     throw_limit("the template's output is too long");
@@ -146,10 +168,35 @@ Value Runtime::text(std::string_view bytes, bool safe) {
   return concat(bytes, {}, safe);
 }
 
+Value Runtime::text(const Draft& draft, bool safe) {
+  const Value copy = concat(draft.bytes, {}, safe);
+  charge(kClaimSteps * static_cast<int64_t>(draft.own.size()));
+  for (const TextRange& range : draft.own)
+    provenance.claim(copy.as_string().substr(range.begin, range.end - range.begin));
+  return copy;
+}
+
+Value Runtime::text_made_of(std::string_view source, std::string_view bytes, bool safe) {
+  const Value made = text(bytes, safe);
+  if (provenance.owns(source)) provenance.claim(made.as_string());
+  return made;
+}
+
 Value Runtime::concat(std::string_view left, std::string_view right, bool safe) {
   if (left.size() + right.size() > limits.max_text_bytes) throw_limit("a string is too long");
   charge_bytes(right.size());
-  return Value::string(arena.concat(left, right), safe);
+  const std::string_view joined = arena.concat(left, right);
+  if (joined.data() != left.data()) claim_copy(left, joined.data());
+  claim_copy(right, joined.data() + left.size());
+  return Value::string(joined, safe);
+}
+
+void Runtime::claim_copy(std::string_view text, const char* copy) {
+  std::vector<TextRange> ranges;
+  provenance.find(text, 0, ranges);
+  charge(kClaimSteps * static_cast<int64_t>(ranges.size()));
+  for (const TextRange& range : ranges)
+    provenance.claim({copy + range.begin, range.end - range.begin});
 }
 
 Value Runtime::list(const std::vector<Value>& items) {

@@ -185,8 +185,15 @@ class Dict {
   uint32_t slot_count_ = 0;
 };
 
-// The caller's data as a Value; strings are not copied.
+// The caller's data as a Value; strings are not copied. A `role` that kRoles holds is taken from
+// there: templates spell markers with it ("<|" + role + "|>"), and it names nothing but itself.
 Value import_value(Runtime& runtime, const octavo::Value& from);
+
+// The roles that may be part of a marker, each between spaces.
+inline constexpr std::string_view kRoles =
+    " system developer user assistant tool function ipython model observation documents "
+    "environment "
+    "context query document critic ";
 
 // Arguments of one call.
 struct Keyword {

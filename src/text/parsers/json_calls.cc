@@ -1,5 +1,5 @@
-// The formats whose calls are JSON objects: hermes, llama3_json, mistral, deepseek_v31,
-// deepseek_v3.
+// The formats whose calls are JSON objects: hermes, llama3_json, mistral, granite, phi4_mini_json,
+// and what a grammar leaves of calls.
 #include "text/parsers/json_scanner.h"
 #include "text/parsers/tool_parser.h"
 
@@ -166,92 +166,63 @@ class MistralParser final : public ToolParser {
   JsonScanner scanner_;
 };
 
-// <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{…}<｜tool▁call▁end｜>…<｜tool▁calls▁end｜>
-// and in v3 and r1:
-// …<｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{…}\n```<｜tool▁call▁end｜>
-class DeepSeekParser final : public ToolParser {
+// [{"name": "f", "arguments": {…}}, …] after one of the format's markers, or, where the format says
+// so, as the whole answer; granite, phi4_mini_json, and answers that a grammar holds to such a
+// list.
+class ObjectListParser final : public ToolParser {
  public:
-  explicit DeepSeekParser(bool v3) : ToolParser({{"<｜tool▁calls▁begin｜>"}}), v3_(v3) {}
+  explicit ObjectListParser(Opening opening)
+      : ToolParser(std::move(opening)), object_(kRules, sink()) {}
 
  private:
-  enum class State { kBegin, kName, kArguments, kEnd };
-  void open(int) override { next_call(); }
-  void next_call() {
-    state_ = State::kBegin;
-    text_.clear();
+  static constexpr CallObject::Rules kRules{.needs_arguments = true};
+  enum class State { kStart, kObject, kAfterObject };
+  void open(int) override { state_ = State::kStart; }
+  Verdict next_object() {
+    object_ = CallObject(kRules, sink());
+    state_ = State::kObject;
+    return Verdict::kMore;
   }
   Verdict push(char c) override {
-    if (state_ == State::kArguments) {
-      const auto result = scanner_.push(c);
-      if (result == JsonScanner::Result::kBroken) return Verdict::kRefuse;
-      if (text_.empty() && is_json_space(c)) return Verdict::kMore;
-      if (text_.empty()) {
-        if (c != '{') return Verdict::kRefuse;
-        begin_call(name_);
-        text_ = c;
-      }
-      add_arguments({&c, 1});
-      if (result == JsonScanner::Result::kDone) {
-        state_ = State::kEnd;
-        text_.clear();
+    if (state_ == State::kObject) {
+      const auto result = object_.push(c);
+      if (result == CallObject::Result::kBroken) return Verdict::kRefuse;
+      if (result == CallObject::Result::kDone) {
+        end_call();
+        state_ = State::kAfterObject;
       }
       return Verdict::kMore;
     }
-    if (text_.empty() && is_json_space(c)) return Verdict::kMore;
-    text_ += c;
-    switch (state_) {
-      case State::kBegin:
-        if (text_ == kCallsEnd) return Verdict::kLeave;
-        if (text_ == kCallBegin) {
-          state_ = State::kName;
-          text_.clear();
-          return Verdict::kMore;
-        }
-        return kCallBegin.starts_with(text_) || kCallsEnd.starts_with(text_) ? Verdict::kMore
-                                                                             : Verdict::kRefuse;
-      case State::kName:
-        return push_name();
-      default: {
-        const std::string_view end = v3_ ? kCallEndV3 : kCallEnd;
-        if (text_ == end) {
-          end_call();
-          next_call();
-          return Verdict::kMore;
-        }
-        return end.starts_with(text_) ? Verdict::kMore : Verdict::kRefuse;
-      }
-    }
-  }
-  Verdict push_name() {
-    if (text_.size() > 512) return Verdict::kRefuse;
-    const std::string_view end = v3_ ? "\n```json\n" : kSeparator;
-    if (!text_.ends_with(end)) return Verdict::kMore;
-    std::string_view name = text_;
-    name.remove_suffix(end.size());
-    if (v3_) {
-      const size_t separator = name.find(kSeparator);
-      if (separator == std::string_view::npos) return Verdict::kRefuse;
-      name.remove_prefix(separator + kSeparator.size());
-    }
-    if (name.empty() || name.find_first_of(" \t\r\n<") != std::string_view::npos) {
-      return Verdict::kRefuse;
-    }
-    name_ = name;
-    scanner_ = JsonScanner();
-    text_.clear();
-    state_ = State::kArguments;
-    return Verdict::kMore;
+    if (is_json_space(c)) return Verdict::kMore;
+    if (c == (state_ == State::kStart ? '[' : ',')) return next_object();
+    return state_ == State::kAfterObject && c == ']' ? Verdict::kLeave : Verdict::kRefuse;
   }
 
-  static constexpr std::string_view kCallBegin = "<｜tool▁call▁begin｜>";
-  static constexpr std::string_view kCallsEnd = "<｜tool▁calls▁end｜>";
-  static constexpr std::string_view kSeparator = "<｜tool▁sep｜>";
-  static constexpr std::string_view kCallEnd = "<｜tool▁call▁end｜>";
-  static constexpr std::string_view kCallEndV3 = "```<｜tool▁call▁end｜>";
-  bool v3_;
-  State state_ = State::kBegin;
-  std::string text_;  // of the tag or name being read; in kArguments whether they have begun
-  std::string name_;
+  State state_ = State::kStart;
+  CallObject object_;
+};
+
+// The whole answer is the arguments of one function, which the request named.
+class NamedCallParser final : public ToolParser {
+ public:
+  explicit NamedCallParser(std::string function)
+      : ToolParser({{}, '{'}), function_(std::move(function)) {}
+
+ private:
+  void open(int) override {
+    scanner_ = JsonScanner();
+    begin_call(function_);
+  }
+  Verdict push(char c) override {
+    const auto result = scanner_.push(c);
+    if (result == JsonScanner::Result::kBroken) return Verdict::kRefuse;
+    add_arguments({&c, 1});
+    if (result == JsonScanner::Result::kMore) return Verdict::kMore;
+    end_call();
+    return Verdict::kLeave;
+  }
+
+  std::string function_;
   JsonScanner scanner_;
 };
 
@@ -266,11 +237,18 @@ std::unique_ptr<ToolParser> make_llama3_json_parser(const ToolParserContext&) {
 std::unique_ptr<ToolParser> make_mistral_parser(const ToolParserContext&) {
   return std::make_unique<MistralParser>();
 }
-std::unique_ptr<ToolParser> make_deepseek_v31_parser(const ToolParserContext&) {
-  return std::make_unique<DeepSeekParser>(false);
+std::unique_ptr<ToolParser> make_granite_parser(const ToolParserContext&) {
+  return std::make_unique<ObjectListParser>(
+      ToolParser::Opening{{"<|tool_call|>", "<tool_call>"}, '['});
 }
-std::unique_ptr<ToolParser> make_deepseek_v3_parser(const ToolParserContext&) {
-  return std::make_unique<DeepSeekParser>(true);
+std::unique_ptr<ToolParser> make_phi4_mini_json_parser(const ToolParserContext&) {
+  return std::make_unique<ObjectListParser>(ToolParser::Opening{{"functools"}});
+}
+std::unique_ptr<ToolParser> make_call_list_parser() {
+  return std::make_unique<ObjectListParser>(ToolParser::Opening{{}, '['});
+}
+std::unique_ptr<ToolParser> make_named_call_parser(std::string function) {
+  return std::make_unique<NamedCallParser>(std::move(function));
 }
 
 }  // namespace octavo::text

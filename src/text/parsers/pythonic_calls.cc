@@ -1,5 +1,6 @@
 // pythonic: the whole answer is a Python list of calls, [f(a=1, b="x"), g()], whose arguments are
-// literals by keyword. A value is passed on, as JSON, when it is whole. What is not a literal
+// literals by keyword. llama4_pythonic: it may stand in <|python_start|> … <|python_end|>, and then
+// anywhere. A value is passed on, as JSON, when it is whole. What is not a literal
 // (a name, an expression, a positional argument) makes the call malformed.
 #include <cctype>
 #include <optional>
@@ -140,11 +141,14 @@ class PythonLiteral {
 
 class PythonicParser final : public ToolParser {
  public:
-  PythonicParser() : ToolParser({{}, '['}) {}
+  explicit PythonicParser(Opening opening) : ToolParser(std::move(opening)) {}
 
  private:
-  enum class State { kOpen, kName, kKeyword, kValue, kAfterCall };
-  void open(int) override { state_ = State::kOpen; }
+  enum class State { kOpen, kName, kKeyword, kValue, kAfterCall, kEndTag };
+  void open(int marker) override {
+    tagged_ = marker >= 0;
+    to(State::kOpen);
+  }
 
   Verdict to(State state) {
     state_ = state;
@@ -155,7 +159,8 @@ class PythonicParser final : public ToolParser {
   Verdict push(char c) override {
     switch (state_) {
       case State::kOpen:
-        return to(State::kName);
+        if (tagged_ && is_json_space(c)) return Verdict::kMore;
+        return c == '[' ? to(State::kName) : Verdict::kRefuse;
       case State::kName:
         if (text_.empty() && is_json_space(c)) return Verdict::kMore;
         if (is_name_byte(c) || (c == '.' && !text_.empty())) return keep(c);
@@ -176,11 +181,19 @@ class PythonicParser final : public ToolParser {
       case State::kValue:
         return push_value(c);
       case State::kAfterCall:
+        if (is_json_space(c)) return Verdict::kMore;
+        if (c == ',') return to(State::kName);
+        if (c != ']') return Verdict::kRefuse;
+        if (!tagged_) return Verdict::kLeave;
+        take_notation();
+        return to(State::kEndTag);
+      case State::kEndTag:
         break;
     }
-    if (is_json_space(c)) return Verdict::kMore;
-    if (c == ',') return to(State::kName);
-    return c == ']' ? Verdict::kLeave : Verdict::kRefuse;
+    if (text_.empty() && is_json_space(c)) return Verdict::kMore;
+    text_ += c;
+    if (text_ == kEndTag) return Verdict::kLeave;
+    return kEndTag.starts_with(text_) ? Verdict::kMore : Verdict::kRefuse;
   }
 
   // Finds the value's end: a comma or bracket outside of strings and brackets.
@@ -220,8 +233,10 @@ class PythonicParser final : public ToolParser {
            text.back() != '.';
   }
 
+  static constexpr std::string_view kEndTag = "<|python_end|>";
   State state_ = State::kOpen;
-  std::string text_;  // of the name, keyword or value being read
+  bool tagged_ = false;
+  std::string text_;  // of the name, keyword, value or tag being read
   std::string keyword_;
   std::set<std::string> seen_;
   int depth_ = 0;
@@ -232,7 +247,10 @@ class PythonicParser final : public ToolParser {
 }  // namespace
 
 std::unique_ptr<ToolParser> make_pythonic_parser(const ToolParserContext&) {
-  return std::make_unique<PythonicParser>();
+  return std::make_unique<PythonicParser>(ToolParser::Opening{{}, '['});
+}
+std::unique_ptr<ToolParser> make_llama4_pythonic_parser(const ToolParserContext&) {
+  return std::make_unique<PythonicParser>(ToolParser::Opening{{"<|python_start|>"}, '['});
 }
 
 }  // namespace octavo::text

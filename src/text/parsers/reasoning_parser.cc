@@ -27,13 +27,17 @@ void ReasoningParser::add_thinking(char c, ParseEvents& out) {
   began_ = true;
 }
 
-// held_ = white space and then what may become the opening marker.
-void ReasoningParser::push_head(ParseEvents& out, std::string& content) {
-  const size_t text = held_.find_first_not_of(" \n\r\t");
-  if (text == std::string::npos) return;
-  const Match found = match(format_.begin, std::string_view(held_).substr(text));
+// White space goes to space_, what may become the opening marker to held_.
+void ReasoningParser::push_head(char c, ParseEvents& out, std::string& content) {
+  if (held_.empty() && is_json_space(c)) {
+    space_ += c;
+    return;
+  }
+  held_ += c;
+  const Match found = match(format_.begin, held_);
   if (found == Match::kPrefix) return;
-  const std::string held = std::move(held_);
+  const std::string held = space_ + held_;
+  space_.clear();
   held_.clear();
   if (found == Match::kWhole) {
     state_ = State::kThinking;
@@ -67,8 +71,7 @@ void ReasoningParser::push(char c, ParseEvents& out, std::string& content) {
   switch (state_) {
     case State::kHead:
     case State::kMaybeBegin:
-      held_ += c;
-      return push_head(out, content);
+      return push_head(c, out, content);
     case State::kThinking:
       held_ += c;
       return push_thinking(out, content);
@@ -90,7 +93,8 @@ std::string ReasoningParser::feed(std::string_view piece, ParseEvents& out) {
 std::string ReasoningParser::finish(ParseEvents& out) {
   const std::string held = std::move(held_);
   held_.clear();
-  if (state_ == State::kHead) return held;
+  if (state_ == State::kHead) return space_ + held;
+  if (state_ == State::kMaybeBegin) space_.clear();
   for (const char c : held) add_thinking(c, out);
   return "";
 }

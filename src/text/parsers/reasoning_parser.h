@@ -31,12 +31,16 @@ class ReasoningParser {
   // Thinking is added to `out`; what is content is returned, for the tool parser.
   std::string feed(std::string_view piece, ParseEvents& out);
   std::string finish(ParseEvents& out);
+  // Between the markers, as far as they have been fed.
+  bool thinking() const {
+    return state_ == State::kThinking || (state_ == State::kMaybeBegin && inside_);
+  }
 
  private:
   // kHead, kMaybeBegin (the prompt wrote the opening marker): the model may write it now.
   enum class State { kHead, kMaybeBegin, kThinking, kAfter, kContent };
   void push(char c, ParseEvents& out, std::string& content);
-  void push_head(ParseEvents& out, std::string& content);
+  void push_head(char c, ParseEvents& out, std::string& content);
   void push_thinking(ParseEvents& out, std::string& content);
   void add_thinking(char c, ParseEvents& out);
 
@@ -45,7 +49,7 @@ class ReasoningParser {
   bool inside_;
   bool began_ = false;  // some thinking was sent
   std::string held_;    // may become a marker
-  std::string space_;   // may be the thinking's end
+  std::string space_;   // before the thinking's begin, or perhaps before its end
 };
 
 }  // namespace octavo::text

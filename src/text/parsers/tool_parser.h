@@ -1,7 +1,7 @@
 // ToolParser: takes the tool calls out of an answer that arrives in pieces. This base class knows
 // where plain text ends and a call may begin, and gives malformed calls back as text; a format (one
-// class each, in *_calls.cc) says how a call is written. The output processor keeps one for each
-// answer, through OutputParser. One thread.
+// class each, in *_calls.cc) says how a call is written. OutputParser has one for each answer. One
+// thread.
 //
 // Everything is decided byte by byte, so no split of the text into pieces can change the result.
 // Invariants:
@@ -32,6 +32,11 @@ class CallSink {
 
 class ToolParser : private CallSink {
  public:
+  struct Opening {
+    std::vector<std::string> markers;  // each opens calls, wherever it stands
+    char first = 0;  // if this is the answer's first byte but white space, it opens calls too
+  };
+
   ~ToolParser() override = default;
   void feed(std::string_view piece, ParseEvents& out);
   // The answer is over. No call follows.
@@ -42,10 +47,6 @@ class ToolParser : private CallSink {
     kMore,    // the byte belongs to the calls
     kLeave,   // it does, and text follows it
     kRefuse,  // it does not: with what came since the last whole call it is text
-  };
-  struct Opening {
-    std::vector<std::string> markers;  // each opens calls, wherever it stands
-    char first = 0;  // if this is the answer's first byte but white space, it opens calls too
   };
   explicit ToolParser(Opening opening) : opening_(std::move(opening)) {}
 
@@ -59,6 +60,8 @@ class ToolParser : private CallSink {
   // Everything read so far, up to and with the byte being pushed, is done with; so push() must not
   // refuse that byte.
   void end_call() override;
+  // The same for notation after a call: it is not given back, whatever follows.
+  void take_notation() { raw_.clear(); }
   CallSink& sink() { return *this; }
 
  private:
@@ -90,6 +93,16 @@ std::unique_ptr<ToolParser> make_mistral_parser(const ToolParserContext& context
 std::unique_ptr<ToolParser> make_qwen3_coder_parser(const ToolParserContext& context);
 std::unique_ptr<ToolParser> make_deepseek_v31_parser(const ToolParserContext& context);
 std::unique_ptr<ToolParser> make_deepseek_v3_parser(const ToolParserContext& context);
+std::unique_ptr<ToolParser> make_kimi_k2_parser(const ToolParserContext& context);
 std::unique_ptr<ToolParser> make_pythonic_parser(const ToolParserContext& context);
+std::unique_ptr<ToolParser> make_llama4_pythonic_parser(const ToolParserContext& context);
+std::unique_ptr<ToolParser> make_glm45_parser(const ToolParserContext& context);
+std::unique_ptr<ToolParser> make_minimax_m2_parser(const ToolParserContext& context);
+std::unique_ptr<ToolParser> make_granite_parser(const ToolParserContext& context);
+std::unique_ptr<ToolParser> make_phi4_mini_json_parser(const ToolParserContext& context);
+// For answers that a grammar holds to [{"name": …, "parameters": {…}}, …], and to the arguments of
+// `function`.
+std::unique_ptr<ToolParser> make_call_list_parser();
+std::unique_ptr<ToolParser> make_named_call_parser(std::string function);
 
 }  // namespace octavo::text

@@ -1,90 +1,37 @@
-// qwen3_coder: calls written as tags, the values as plain text whose type the tool's schema tells.
-//   <tool_call>
-//   <function=f>
-//   <parameter=a>
-//   value
-//   </parameter>
+// The formats that write calls as tags and values as plain text, whose type the tool's schema tells
+// (typed_value.h). A value is passed on when it is whole.
+//   qwen3_coder, qwen3_xml             minimax_m2
+//   <tool_call>                        <minimax:tool_call>
+//   <function=f>                       <invoke name="f">
+//   <parameter=a>                      <parameter name="a">value</parameter>
+//   value                              </invoke>
+//   </parameter>                       </minimax:tool_call>
 //   </function>
-//   </tool_call>          (the outer tags may be missing)
-// A value is passed on when it is whole. One line break at each of its ends is notation. A string
-// (or a parameter that no schema knows) stays as it is; other types are read as JSON, or as Python
-// prints them (True, None), and stay strings where they cannot be.
-#include <algorithm>
+//   </tool_call>
+// The outer tags may be missing; several functions may stand in one pair.
+//   glm45
+//   <tool_call>f
+//   <arg_key>a</arg_key>
+//   <arg_value>value</arg_value>
+//   </tool_call>
 #include <optional>
 #include <set>
 
 #include "text/parsers/json_scanner.h"
 #include "text/parsers/tool_parser.h"
+#include "text/parsers/typed_value.h"
 
 namespace octavo::text {
 
 namespace {
 
-// The JSON types that a schema names, through anyOf and oneOf.
-void add_types(const Value& schema, int depth, std::set<std::string>& types) {
-  if (depth == 0) return;
-  if (const Value* type = schema.find("type")) {
-    if (type->is_string()) types.insert(type->as_string());
-    if (type->is_list()) {
-      for (const Value& one : type->as_list()) {
-        if (one.is_string()) types.insert(one.as_string());
-      }
-    }
-  }
-  for (const char* key : {"anyOf", "oneOf"}) {
-    const Value* choices = schema.find(key);
-    if (choices == nullptr || !choices->is_list()) continue;
-    for (const Value& choice : choices->as_list()) add_types(choice, depth - 1, types);
-  }
-}
+constexpr size_t kMaxName = 256;
 
-const Value* schema_of(const Value& tools, std::string_view function, std::string_view parameter) {
-  if (!tools.is_list()) return nullptr;
-  for (const Value& tool : tools.as_list()) {
-    const Value* described = tool.find("function");
-    const Value& f = described == nullptr ? tool : *described;
-    const Value* name = f.find("name");
-    if (name == nullptr || !name->is_string() || name->as_string() != function) continue;
-    const Value* parameters = f.find("parameters");
-    const Value* properties = parameters == nullptr ? nullptr : parameters->find("properties");
-    return properties == nullptr ? nullptr : properties->find(parameter);
-  }
-  return nullptr;
-}
-
-Value typed(std::string_view text, const Value* schema) {
-  if (schema == nullptr) return Value(text);
-  std::set<std::string> types;
-  add_types(*schema, 8, types);
-  const bool any = types.empty();
-  if (types == std::set<std::string>{"string"}) return Value(text);
-  const auto takes = [&](const Value& v) {
-    if (v.is_string()) return false;  // a quoted text is the text with its quotes
-    if (any || types.count(std::string(v.type_name())) > 0) return true;
-    return v.is_number() && types.count("number") > 0;
-  };
-  std::string json(text);
-  if (json == "None") json = "null";
-  if (json == "True") json = "true";
-  if (json == "False") json = "false";
-  const auto value = parse_json(json);
-  return value.ok() && takes(*value) ? *value : Value(text);
-}
-
-class Qwen3CoderParser final : public ToolParser {
- public:
-  explicit Qwen3CoderParser(Value tools)
-      : ToolParser({{"<tool_call>", "<function="}}), tools_(std::move(tools)) {}
-
- private:
-  enum class State { kFunction, kName, kParameter, kParameterName, kValue, kEnd };
-
-  void open(int marker) override {
-    state_ = marker == 0 ? State::kFunction : State::kName;
-    outer_tag_ = marker == 0;
-    text_.clear();
-    seen_.clear();
-  }
+// What the formats of this file share: tags, and arguments that become JSON one by one.
+class TagParser : public ToolParser {
+ protected:
+  TagParser(Opening opening, Value tools)
+      : ToolParser(std::move(opening)), tools_(std::move(tools)) {}
 
   // Compares text_ with the tags that may stand here; the index of the one that is whole.
   std::optional<size_t> tag(std::initializer_list<std::string_view> tags, bool& possible) const {
@@ -97,7 +44,64 @@ class Qwen3CoderParser final : public ToolParser {
     }
     return std::nullopt;
   }
+  void begin_function(std::string_view name) {
+    function_ = name;
+    seen_.clear();
+    begin_call(name);
+  }
+  // False: a parameter without a name, or a second one of that name.
+  bool begin_parameter(std::string_view name) {
+    parameter_ = name;
+    return !name.empty() && seen_.insert(parameter_).second;
+  }
+  void add_parameter(std::string_view value) {
+    std::string json = seen_.size() == 1 ? "{" : ", ";
+    json += to_json(Value(parameter_)) + ": ";
+    json += to_json(typed_argument(tools_, function_, parameter_, value));
+    add_arguments(json);
+  }
+  void end_function() {
+    add_arguments(seen_.empty() ? "{}" : "}");
+    end_call();
+  }
 
+  std::string text_;  // of the tag, name or value being read
+
+ private:
+  Value tools_;
+  std::string function_, parameter_;
+  std::set<std::string> seen_;
+};
+
+struct Tags {
+  std::string_view outer_begin, outer_end, function_begin, function_end, parameter_begin;
+  std::string_view name_end;
+  bool values_on_own_lines;  // one line break at each end of a value is notation
+};
+constexpr Tags kQwenTags{
+    "<tool_call>", "</tool_call>", "<function=", "</function>", "<parameter=", ">", true};
+constexpr Tags kMiniMaxTags{"<minimax:tool_call>",
+                            "</minimax:tool_call>",
+                            "<invoke name=\"",
+                            "</invoke>",
+                            "<parameter name=\"",
+                            "\">",
+                            false};
+
+class XmlParser final : public TagParser {
+ public:
+  XmlParser(const Tags& tags, Value tools)
+      : TagParser({{std::string(tags.outer_begin), std::string(tags.function_begin)}},
+                  std::move(tools)),
+        tags_(tags) {}
+
+ private:
+  enum class State { kFunction, kName, kParameter, kParameterName, kValue, kEnd };
+
+  void open(int marker) override {
+    outer_tag_ = marker == 0;
+    to(outer_tag_ ? State::kFunction : State::kName);
+  }
   Verdict to(State state) {
     state_ = state;
     text_.clear();
@@ -112,16 +116,15 @@ class Qwen3CoderParser final : public ToolParser {
     bool possible = true;
     switch (state_) {
       case State::kFunction:
-        if (tag({"<function="}, possible)) return to(State::kName);
+        if (tag({tags_.function_begin}, possible)) return to(State::kName);
         break;
       case State::kName:
       case State::kParameterName:
         return push_name(c);
       case State::kParameter:
-        if (const auto which = tag({"<parameter=", "</function>"}, possible)) {
+        if (const auto which = tag({tags_.parameter_begin, tags_.function_end}, possible)) {
           if (*which == 0) return to(State::kParameterName);
-          add_arguments(seen_.empty() ? "{}" : "}");
-          end_call();
+          end_function();
           return outer_tag_ ? to(State::kEnd) : Verdict::kLeave;
         }
         break;
@@ -129,54 +132,126 @@ class Qwen3CoderParser final : public ToolParser {
         if (c == '>' && text_.ends_with(kValueEnd)) return end_value();
         return Verdict::kMore;
       case State::kEnd:
-        if (tag({"</tool_call>"}, possible)) return Verdict::kLeave;
+        if (const auto which = tag({tags_.outer_end, tags_.function_begin}, possible)) {
+          return *which == 0 ? Verdict::kLeave : to(State::kName);
+        }
         break;
     }
     return possible ? Verdict::kMore : Verdict::kRefuse;
   }
 
   Verdict push_name(char c) {
-    if (c != '>') {
-      const bool fits = c != '<' && c != '\n' && text_.size() <= 256;
+    if (c != '>' || !text_.ends_with(tags_.name_end)) {
+      const bool fits = c != '<' && c != '\n' && text_.size() <= kMaxName;
       return fits ? Verdict::kMore : Verdict::kRefuse;
     }
-    const std::string name = text_.substr(0, text_.size() - 1);
-    if (name.empty()) return Verdict::kRefuse;
-    if (state_ == State::kName) {
-      function_ = name;
-      begin_call(name);
-      return to(State::kParameter);
+    const std::string name = text_.substr(0, text_.size() - tags_.name_end.size());
+    if (state_ == State::kParameterName) {
+      return begin_parameter(name) ? to(State::kValue) : Verdict::kRefuse;
     }
-    if (!seen_.insert(name).second) return Verdict::kRefuse;
-    parameter_ = name;
-    return to(State::kValue);
+    if (name.empty()) return Verdict::kRefuse;
+    begin_function(name);
+    return to(State::kParameter);
   }
 
   Verdict end_value() {
     std::string_view value = text_;
     value.remove_suffix(kValueEnd.size());
-    if (value.starts_with('\n')) value.remove_prefix(1);
-    if (value.ends_with('\n')) value.remove_suffix(1);
-    std::string json = seen_.size() == 1 ? "{" : ", ";
-    json += to_json(Value(parameter_)) + ": ";
-    json += to_json(typed(value, schema_of(tools_, function_, parameter_)));
-    add_arguments(json);
+    if (tags_.values_on_own_lines) {
+      if (value.starts_with('\n')) value.remove_prefix(1);
+      if (value.ends_with('\n')) value.remove_suffix(1);
+    }
+    add_parameter(value);
     return to(State::kParameter);
   }
 
   static constexpr std::string_view kValueEnd = "</parameter>";
-  Value tools_;
+  const Tags& tags_;
   State state_ = State::kFunction;
   bool outer_tag_ = false;
-  std::string text_;  // of the tag, name or value being read
-  std::string function_, parameter_;
-  std::set<std::string> seen_;
+};
+
+class Glm45Parser final : public TagParser {
+ public:
+  explicit Glm45Parser(Value tools) : TagParser({{"<tool_call>"}}, std::move(tools)) {}
+
+ private:
+  enum class State { kName, kKeyOrEnd, kKey, kValueBegin, kValue };
+
+  void open(int) override { to(State::kName); }
+  Verdict to(State state) {
+    state_ = state;
+    text_.clear();
+    return Verdict::kMore;
+  }
+
+  Verdict push(char c) override {
+    if (state_ == State::kName) return push_name(c);
+    const bool between = state_ == State::kKeyOrEnd || state_ == State::kValueBegin;
+    if (between && text_.empty() && is_json_space(c)) return Verdict::kMore;
+    text_ += c;
+    bool possible = true;
+    switch (state_) {
+      case State::kKeyOrEnd:
+        if (const auto which = tag({"<arg_key>", "</tool_call>"}, possible)) {
+          if (*which == 0) return to(State::kKey);
+          end_function();
+          return Verdict::kLeave;
+        }
+        break;
+      case State::kKey:
+        possible = text_.size() <= kMaxName + kKeyEnd.size();
+        if (!text_.ends_with(kKeyEnd)) break;
+        possible = begin_parameter(trimmed(text_.substr(0, text_.size() - kKeyEnd.size())));
+        if (possible) return to(State::kValueBegin);
+        break;
+      case State::kValueBegin:
+        if (tag({"<arg_value>"}, possible)) return to(State::kValue);
+        break;
+      default:
+        if (c != '>' || !text_.ends_with(kValueEnd)) return Verdict::kMore;
+        add_parameter(std::string_view(text_).substr(0, text_.size() - kValueEnd.size()));
+        return to(State::kKeyOrEnd);
+    }
+    return possible ? Verdict::kMore : Verdict::kRefuse;
+  }
+
+  // The name stands up to the line's end or the next tag.
+  Verdict push_name(char c) {
+    if (text_.empty() && is_json_space(c)) return Verdict::kMore;
+    if (c != '\n' && c != '<') {
+      text_ += c;
+      const bool fits = text_.size() <= kMaxName && c != '{' && c != '"';
+      return fits ? Verdict::kMore : Verdict::kRefuse;
+    }
+    const std::string name = trimmed(text_);
+    if (name.empty() || name.find_first_of(" \t") != std::string::npos) return Verdict::kRefuse;
+    begin_function(name);
+    to(State::kKeyOrEnd);
+    return c == '<' ? push(c) : Verdict::kMore;
+  }
+
+  static std::string trimmed(std::string text) {
+    while (!text.empty() && is_json_space(text.back())) text.pop_back();
+    while (!text.empty() && is_json_space(text.front())) text.erase(0, 1);
+    return text;
+  }
+
+  static constexpr std::string_view kKeyEnd = "</arg_key>";
+  static constexpr std::string_view kValueEnd = "</arg_value>";
+  State state_ = State::kName;
 };
 
 }  // namespace
 
 std::unique_ptr<ToolParser> make_qwen3_coder_parser(const ToolParserContext& context) {
-  return std::make_unique<Qwen3CoderParser>(context.tools);
+  return std::make_unique<XmlParser>(kQwenTags, context.tools);
+}
+std::unique_ptr<ToolParser> make_minimax_m2_parser(const ToolParserContext& context) {
+  return std::make_unique<XmlParser>(kMiniMaxTags, context.tools);
+}
+std::unique_ptr<ToolParser> make_glm45_parser(const ToolParserContext& context) {
+  return std::make_unique<Glm45Parser>(context.tools);
 }
 
 }  // namespace octavo::text

@@ -1,0 +1,94 @@
+#include "serve/generation_start.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "serve/generation.h"
+#include "serve/random_id.h"
+
+namespace octavo::serve {
+
+namespace {
+
+StatusOr<int64_t> request_priority(const HttpRequest& request, const GenerationFields& fields) {
+  if (fields.priority) return *fields.priority;
+  const std::string_view header = request.header("x-vllm-priority");
+  int64_t value = 0;
+  if (header.empty()) return value;
+  const auto [end, error] = std::from_chars(header.data(), header.data() + header.size(), value);
+  if (error != std::errc() || end != header.data() + header.size()) {
+    return invalid_argument("X-Vllm-Priority must be an integer.").with_param("priority");
+  }
+  return value;
+}
+
+void log_request(const AnswerHead& head, const GenerationFields& fields,
+                 const GenerateRequest& request, size_t prompts) {
+  const SamplingParams& s = request.sampling;
+  std::string line = "Received request " + head.id + ": prompts=" + std::to_string(prompts);
+  line += ", prompt_tokens=" + std::to_string(request.prompt_token_ids.size());
+  line += ", n=" + std::to_string(s.n) + ", temperature=" + std::to_string(s.temperature);
+  line += ", top_p=" + std::to_string(s.top_p) + ", top_k=" + std::to_string(s.top_k);
+  line += ", max_tokens=" + (s.max_tokens ? std::to_string(*s.max_tokens) : std::string("none"));
+  line += ", seed=" + (s.seed ? std::to_string(*s.seed) : std::string("none"));
+  line += std::string(", stream=") + (fields.answer.stream ? "true" : "false");
+  log_info("serve", line);
+}
+
+}  // namespace
+
+std::string answer_id(std::string_view prefix, const HttpRequest& request,
+                      const GenerationFields& fields) {
+  const std::string_view header = request.header("x-request-id");
+  std::string id(prefix);
+  if (!header.empty()) return id.append(header);
+  return id.append(fields.request_id.empty() ? random_hex(32) : fields.request_id);
+}
+
+Status start_generation(ServerContext& context, const HttpRequest& request,
+                        const GenerationFields& fields, AnswerHead head,
+                        std::vector<AnswerPrompt> prompts, std::shared_ptr<HttpExchange> exchange) {
+  const ModelInfo& model = context.engine.model();
+  head.model = fields.model.empty() ? context.model_names.front() : fields.model;
+  head.created = unix_seconds();
+  head.options = fields.answer;
+  head.options.stream_interval =
+      std::max(fields.answer.stream_interval, context.options.stream_interval);
+  ASSIGN_OR_RETURN(const int64_t priority, request_priority(request, fields));
+  std::vector<GenerateRequest> requests;
+  requests.reserve(prompts.size());
+  for (AnswerPrompt& prompt : prompts) {
+    const size_t whole = prompt.token_ids.size();
+    RETURN_IF_ERROR(truncate_prompt(fields, model.max_model_len, prompt.token_ids));
+    if (head.dialect == Dialect::kCompletions && fields.answer.echo &&
+        prompt.token_ids.size() < whole) {
+      prompt.text = context.engine.text().decode(prompt.token_ids, true);
+    }
+    if (prompt.token_ids.empty()) {
+      return invalid_argument("The decoder prompt cannot be empty").with_param("prompt");
+    }
+    GenerateRequest& to_engine = requests.emplace_back();
+    // The client's id need not be unique; the engine's must be.
+    to_engine.request_id =
+        head.id + "-" + std::to_string(requests.size() - 1) + "-" + random_hex(8);
+    to_engine.prompt_token_ids = prompt.token_ids;
+    to_engine.sampling = fields.sampling;
+    to_engine.sampling.max_tokens =
+        resolve_max_tokens(fields, model.default_sampling, model.max_model_len,
+                           static_cast<int>(prompt.token_ids.size()));
+    to_engine.priority = priority;
+    to_engine.cache_salt = fields.cache_salt;
+    to_engine.arrival = request.arrival;
+  }
+  if (context.options.enable_log_requests)
+    log_request(head, fields, requests.front(), requests.size());
+  std::make_shared<Generation>(context.engine, context.pool, std::move(exchange), std::move(head),
+                               std::move(prompts))
+      ->start(std::move(requests));
+  return ok_status();
+}
+
+}  // namespace octavo::serve
