@@ -20,8 +20,10 @@ MAY_INCLUDE = {
     "cache": ["tensor"],
     "text": ["base"],
     "engine": ["weights", "cache", "text"],
-    "serve": ["base"],
-    "cli": ["serve", "base"],
+    "serve": ["base", "text"],
+    "http": ["base"],
+    "hub": ["http"],
+    "cli": ["serve", "hub"],
 }
 # Files that join rooms on purpose.
 EXCEPTIONS = {("engine/make_engine.cc", "backend/cpu"), ("engine/make_engine.cc", "backend/cuda"),
@@ -35,7 +37,8 @@ FOREIGN = {
     r"cuda|cublas|nccl": ["backend/cuda/"],
     r"immintrin|x86intrin": ["backend/cpu/"],
     r"pcre2": ["text/"],
-    r"utf8proc": ["text/"],
+    r"utf8proc": ["text/", "cli/terminal/"],
+    r"openssl/": ["http/", "hub/"],
 }
 
 

@@ -31,7 +31,7 @@ def test_env_tells_of_the_machine():
 
 
 def test_a_mistake_is_one_line_and_exit_code_2():
-    for words in (["srve"], ["serve", "--port", "x"], ["bench", "nothing"], ["chat"]):
+    for words in (["srve"], ["serve", "--port", "x"], ["bench", "nothing"], ["launch"]):
         out, err = octavo(*words, code=2)
         assert out == "" and err.startswith("octavo: ")
 

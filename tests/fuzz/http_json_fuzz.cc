@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "serve/chat_request.h"
 #include "serve/openai_request.h"
 
 using namespace octavo;
@@ -54,7 +55,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       const auto request = parse_chat(*body, SamplingParams());
       if (!usable(request)) return 0;
       for (const Value& message : request->chat.messages) {
-        check(message.find("role")->is_string() && message.find("content")->is_string());
+        const Value& content = *message.find("content");
+        check(message.find("role")->is_string() && (content.is_string() || content.is_list()));
+      }
+      if (request->tool_choice.forced()) {
+        const auto schema = call_schema(request->tool_choice, *request->chat.tools);
+        check(!usable(schema) || parse_json(*schema).ok());
       }
       check_common(*request);
       return 0;

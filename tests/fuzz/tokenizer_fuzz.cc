@@ -56,7 +56,14 @@ void load_and_use(std::string_view json) {
 void encode_text(std::string_view text) {
   const auto ids = small_tokenizer().encode(text, {.add_special_tokens = false});
   require(ids.ok() == valid_utf8(text));
-  if (ids.ok()) require(small_tokenizer().decode(*ids, false) == normalize(text, NormalForm::kNfc));
+  if (!ids.ok()) return;
+  require(small_tokenizer().decode(*ids, false) == normalize(text, NormalForm::kNfc));
+  const TextRange everything[] = {{0, text.size()}};
+  const auto marked =
+      small_tokenizer().encode(text, {.add_special_tokens = false, .plain = everything});
+  const auto plain =
+      small_tokenizer().encode(text, {.add_special_tokens = false, .parse_special_tokens = false});
+  require(marked.ok() && plain.ok() && *marked == *plain);
 }
 
 void decode_ids(std::string_view bytes) {
