@@ -136,7 +136,8 @@ TEST(LoadClient, TimesEveryTokenAndReusesConnections) {
     EXPECT_EQ(r.prompt_tokens, 5);
     EXPECT_EQ(r.itl.size(), 3u);
     EXPECT_GE(r.ttft, 0.0019);
-    EXPECT_GE(r.latency, r.ttft + 0.0055);
+    EXPECT_GE(r.latency, 0.0079);  // of the four pauses; a late reader sees less between tokens
+    EXPECT_GE(r.latency, r.ttft);
   }
   EXPECT_LE(server.most_at_once(), 8);
   EXPECT_EQ(server.connections(), 8);
