@@ -26,8 +26,7 @@ MAY_INCLUDE = {
     "cli": ["serve", "hub"],
 }
 # Files that join rooms on purpose.
-EXCEPTIONS = {("engine/make_engine.cc", "backend/cpu"), ("engine/make_engine.cc", "backend/cuda"),
-              ("cli/commands/tokenize.cc", "text"), ("cli/commands/render.cc", "text")}
+EXCEPTIONS = {("engine/make_engine.cc", "backend/cpu"), ("engine/make_engine.cc", "backend/cuda")}
 # Heavy or foreign headers and the rooms (or files) that may see them.
 FOREIGN = {
     r"boost/(asio|beast)": ["serve/"],
