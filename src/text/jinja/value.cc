@@ -104,6 +104,10 @@ void Dict::index_entry(Runtime& runtime, uint32_t entry) {
 
 // ---- The caller's data
 
+constinit const std::string_view kRoles =
+    " system developer user assistant tool function ipython model observation documents "
+    "environment context query document critic ";
+
 namespace {
 Value import_string(Runtime& runtime, const std::string& text) {
   runtime.charge_bytes(text.size());

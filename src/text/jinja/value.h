@@ -189,11 +189,9 @@ class Dict {
 // there: templates spell markers with it ("<|" + role + "|>"), and it names nothing but itself.
 Value import_value(Runtime& runtime, const octavo::Value& from);
 
-// The roles that may be part of a marker, each between spaces.
-inline constexpr std::string_view kRoles =
-    " system developer user assistant tool function ipython model observation documents "
-    "environment "
-    "context query document critic ";
+// The roles that may be part of a marker, each between spaces. One text in one place, since it is
+// known by its address (provenance.h).
+extern const std::string_view kRoles;
 
 // Arguments of one call.
 struct Keyword {
