@@ -8,7 +8,6 @@
 // own, until the pool of 2 GB wraps) and are U(±1e-3), x is N(0, 1). "lt" is cuBLASLt's own first
 // guess, "tuned" the fastest of its first eight. cuts: all ways to cut a product for
 // cluster_linear. layers: the four products of a layer in turn.
-#include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -23,7 +22,9 @@
 #include "backend/cuda/cublaslt.h"
 #include "backend/cuda/large_linear.h"
 #include "backend/cuda/skinny_linear.h"
+#include "cuda_fill.cuh"
 
+using bench::filled;
 using namespace octavo;        // NOLINT
 using namespace octavo::cuda;  // NOLINT
 
@@ -31,26 +32,6 @@ namespace {
 
 constexpr size_t kPool = size_t{1} << 30;  // weights, elements
 constexpr int kMostRows = 1024;
-
-__device__ float uniform(uint64_t i) {  // in (0, 1)
-  i = (i + 1) * 0x9E3779B97F4A7C15;
-  i = (i ^ (i >> 30)) * 0xBF58476D1CE4E5B9;
-  i = (i ^ (i >> 27)) * 0x94D049BB133111EB;
-  return (static_cast<float>((i ^ (i >> 31)) >> 40) + 0.5f) * 0x1p-24f;
-}
-__global__ void fill(__nv_bfloat16* to, size_t count, bool normal) {
-  for (size_t i = blockIdx.x * size_t{blockDim.x} + threadIdx.x; i < count;
-       i += size_t{gridDim.x} * blockDim.x) {
-    const float u = uniform(2 * i), v = uniform(2 * i + 1);
-    to[i] = __float2bfloat16(normal ? sqrtf(-2 * logf(u)) * cospif(2 * v) : 2e-3f * u - 1e-3f);
-  }
-}
-__nv_bfloat16* filled(size_t count, bool normal) {
-  __nv_bfloat16* data = nullptr;
-  if (cudaMalloc(&data, count * 2) != cudaSuccess) std::exit(1);
-  fill<<<1024, 256>>>(data, count, normal);
-  return data;
-}
 
 struct Product {
   const char* name;

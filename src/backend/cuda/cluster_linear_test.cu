@@ -102,27 +102,9 @@ TEST(ClusterLinear, GivesTheSameBitsAgainAndAgainWhileCallsOverlap) {
   const ClusterTiles cuts[] = {{72, 2}, {144, 4}, {96, 3}, {112, 1}};
   for (const ClusterTiles& tiles : cuts) {
     SCOPED_TRACE(tiles.columns);
-    const RandomProduct up({.m = 100, .n = 2048, .k = 1024}, random);
-    const RandomProduct down({.m = 100, .n = 1024, .k = 2048}, random);
-    const DeviceArray wide = up.make_out();
-    std::vector<DeviceArray> outs;
-    constexpr int kRounds = 40;
-    for (int i = 0; i < kRounds; ++i) outs.push_back(down.make_out());
-    cudaStream_t stream;
-    ASSERT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
-    ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
-    for (int i = 0; i < kRounds; ++i) {
-      cluster_linear({stream, i > 0}, up.call(wide), tiles);
-      LinearCall second = down.call(outs[static_cast<size_t>(i)]);
-      second.x = wide.data();
-      cluster_linear({stream, true}, second, tiles);
-    }
-    ASSERT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
-    ASSERT_EQ(take_error().code, cudaSuccess);
-    const std::vector<float> first = outs[0].read();
-    for (float v : first) ASSERT_FALSE(std::isnan(v));
-    for (const DeviceArray& out : outs) EXPECT_EQ(out.read(), first);
-    cudaStreamDestroy(stream);
+    testing::expect_same_bits_while_calls_overlap(
+        100, random,
+        [&](const Launch& on, const LinearCall& call) { cluster_linear(on, call, tiles); });
   }
 }
 

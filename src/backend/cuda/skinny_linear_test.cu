@@ -91,27 +91,10 @@ TEST(SkinnyLinear, GivesTheSameBitsAgainAndAgainWhileCallsOverlap) {
   const Workspace workspace;
   for (int m : {1, 12, 32, 50, 100, 256}) {
     SCOPED_TRACE(m);
-    const RandomProduct up({.m = m, .n = 2048, .k = 1024}, random);
-    const RandomProduct down({.m = m, .n = 1024, .k = 2048}, random);
-    const DeviceArray wide = up.make_out();
-    std::vector<DeviceArray> outs;
-    constexpr int kRounds = 40;
-    for (int i = 0; i < kRounds; ++i) outs.push_back(down.make_out());
-    cudaStream_t stream;
-    ASSERT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
-    ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
-    for (int i = 0; i < kRounds; ++i) {
-      skinny_linear({stream, i > 0}, up.call(wide), workspace.data());
-      LinearCall second = down.call(outs[static_cast<size_t>(i)]);
-      second.x = wide.data();
-      skinny_linear({stream, i > 0}, second, workspace.data());
-    }
-    ASSERT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
-    ASSERT_EQ(take_error().code, cudaSuccess);
-    const std::vector<float> first = outs[0].read();
-    for (float v : first) ASSERT_FALSE(std::isnan(v));
-    for (const DeviceArray& out : outs) EXPECT_EQ(out.read(), first);
-    cudaStreamDestroy(stream);
+    testing::expect_same_bits_while_calls_overlap(m, random,
+                                                  [&](const Launch& on, const LinearCall& call) {
+                                                    skinny_linear(on, call, workspace.data());
+                                                  });
   }
 }
 

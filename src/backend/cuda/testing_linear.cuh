@@ -168,4 +168,32 @@ inline double tolerance(const ProductOptions& o) {
   return o.norm ? rounding / 4 : 3e-5;
 }
 
+// Forty rounds on one stream of a product [m, 2048] and one of its result, each call starting while
+// the last still runs: no call may see another's sums or counters, nor read x before it is written.
+// `product` is called with a Launch and a LinearCall.
+template <typename Product>
+void expect_same_bits_while_calls_overlap(int m, std::mt19937& random, const Product& product) {
+  const RandomProduct up({.m = m, .n = 2048, .k = 1024}, random);
+  const RandomProduct down({.m = m, .n = 1024, .k = 2048}, random);
+  const DeviceArray wide = up.make_out();
+  std::vector<DeviceArray> outs;
+  constexpr int kRounds = 40;
+  for (int i = 0; i < kRounds; ++i) outs.push_back(down.make_out());
+  cudaStream_t stream;
+  ASSERT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
+  ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+  for (int i = 0; i < kRounds; ++i) {
+    product(Launch{stream, i > 0}, up.call(wide));
+    LinearCall second = down.call(outs[static_cast<size_t>(i)]);
+    second.x = wide.data();
+    product(Launch{stream, true}, second);
+  }
+  ASSERT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
+  ASSERT_EQ(take_error().code, cudaSuccess);
+  const std::vector<float> expected = outs[0].read();
+  for (float v : expected) ASSERT_FALSE(std::isnan(v));
+  for (const DeviceArray& out : outs) EXPECT_EQ(out.read(), expected);
+  cudaStreamDestroy(stream);
+}
+
 }  // namespace octavo::cuda::testing
