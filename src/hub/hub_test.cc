@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/testing_directory.h"
 #include "hub/cache.h"
 #include "hub/checksum.h"
 #include "hub/download.h"
@@ -68,18 +69,14 @@ TEST(Download, ChoosesWhatServingNeeds) {
                                       "chat_template.jinja"}));
 }
 
-class Cache : public testing::Test {
+class Cache : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/octavo-cache-XXXXXX";
-    root_ = mkdtemp(name);
-  }
-  void TearDown() override { fs::remove_all(root_); }
   void write(const fs::path& path, const std::string& text) const {
     fs::create_directories((root_ / path).parent_path());
     std::ofstream(root_ / path) << text;
   }
-  fs::path root_;
+  const octavo::testing::TemporaryDirectory temporary_;
+  const fs::path& root_ = temporary_.path();
 };
 
 TEST_F(Cache, FindsASnapshotByRefAndByCommitAndByNothingElse) {

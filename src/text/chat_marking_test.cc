@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "base/testing_directory.h"
 #include "octavo/value.h"
 #include "text/chat_template.h"
 #include "text/template_file.h"
@@ -228,7 +229,7 @@ TEST(PlainRanges, OverAWholeTextGiveThePlainFormOfTheGoldens) {
 
 // ---- A model
 
-class ModelWithMarkers : public testing::Test {
+class ModelWithMarkers : public ::testing::Test {
  protected:
   void SetUp() override {
     std::ofstream(folder_ / "tokenizer.json") << byte_tokenizer_json({"<start>", "<end>", "<s>"});
@@ -236,7 +237,6 @@ class ModelWithMarkers : public testing::Test {
         << R"({"bos_token": "<s>", "chat_template": "{{ bos_token }}{% for m in messages %})"
         << R"(<start>{{ m.role }}:{{ m.content }}<end>{% endfor %}<start>"})";
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   std::string prompt(const ChatPrompt& chat, bool trust = false) const {
     const auto model = TextModel::load(folder_, "", trust);
@@ -249,10 +249,8 @@ class ModelWithMarkers : public testing::Test {
     return Value::Dict{{"role", role}, {"content", content}};
   }
 
-  fs::path folder_ = [] {
-    std::string name = (fs::temp_directory_path() / "octavo-marking-XXXXXX").string();
-    return fs::path(mkdtemp(name.data()));
-  }();
+  const octavo::testing::TemporaryDirectory temporary_;
+  const fs::path& folder_ = temporary_.path();
 };
 
 TEST_F(ModelWithMarkers, AUserWhoWritesThemOpensNoTurn) {
@@ -339,7 +337,7 @@ std::vector<std::string> special_tokens_in(const std::string& source, const Valu
   return {found.begin(), found.end()};
 }
 
-class EveryTemplate : public testing::Test {
+class EveryTemplate : public ::testing::Test {
  protected:
   void SetUp() override {
     folder_ = shared_folder() / "data/chat_templates";

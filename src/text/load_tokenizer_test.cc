@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/testing_directory.h"
 #include "text/tokenizer.h"
 
 namespace octavo::text {
@@ -12,21 +13,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class TokenizerDirectory : public testing::Test {
+class TokenizerDirectory : public ::testing::Test {
  protected:
-  void SetUp() override {
-    directory_ = fs::temp_directory_path() / ("octavo-load-tokenizer-" + std::to_string(getpid()));
-    fs::remove_all(directory_);
-    fs::create_directory(directory_);
-  }
-  void TearDown() override { fs::remove_all(directory_); }
-
   void write(const std::string& name, const std::string& text) const {
     std::ofstream(directory_ / name, std::ios::binary) << text;
   }
   std::string error() const { return load_tokenizer(directory_).status().message(); }
 
-  fs::path directory_;
+  const octavo::testing::TemporaryDirectory temporary_;
+  const fs::path& directory_ = temporary_.path();
 };
 
 const std::string kJson = R"({"model":{"type":"WordLevel","vocab":{"json":0}}})";

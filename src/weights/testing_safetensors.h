@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/testing_directory.h"
 #include "tensor/tensor.h"
 
 namespace octavo::testing {
@@ -61,21 +62,5 @@ inline std::string safetensors_bytes(const std::vector<FileTensor>& tensors) {
 inline void write_file(const std::filesystem::path& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary) << bytes;
 }
-
-// An empty directory, removed at the end of the test.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "octavo_test_XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 }  // namespace octavo::testing

@@ -8,6 +8,7 @@
 
 #include "backend/cuda/large_linear.h"
 #include "backend/cuda/testing_device.h"
+#include "base/testing_directory.h"
 
 namespace octavo::cuda {
 namespace {
@@ -18,22 +19,16 @@ using testing::random_values;
 // A fresh cache folder for each test.
 class CublasLtTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/octavo-cublaslt-XXXXXX";
-    folder_ = mkdtemp(name);
-    setenv("OCTAVO_CACHE_DIR", folder_.c_str(), 1);
-  }
-  void TearDown() override {
-    unsetenv("OCTAVO_CACHE_DIR");
-    std::filesystem::remove_all(folder_);
-  }
+  void SetUp() override { setenv("OCTAVO_CACHE_DIR", folder_.c_str(), 1); }
+  void TearDown() override { unsetenv("OCTAVO_CACHE_DIR"); }
   std::vector<std::filesystem::path> cached() const {
     std::vector<std::filesystem::path> files;
     for (const auto& entry : std::filesystem::directory_iterator(folder_))
       files.push_back(entry.path());
     return files;
   }
-  std::filesystem::path folder_;
+  const octavo::testing::TemporaryDirectory temporary_;
+  const std::filesystem::path& folder_ = temporary_.path();
 };
 
 #define OPEN_OR_SKIP(name)                                             \

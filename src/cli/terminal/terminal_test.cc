@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/testing_directory.h"
 #include "cli/terminal/edit_buffer.h"
 #include "cli/terminal/history.h"
 #include "cli/terminal/keys.h"
@@ -104,14 +105,10 @@ TEST(Layout, GivesTheCursorAColumnWhereTheTextFillsItsRow) {
   EXPECT_EQ(layout.cursor_column, 0u);
 }
 
-class HistoryFile : public testing::Test {
+class HistoryFile : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/octavo-history-XXXXXX";
-    folder_ = mkdtemp(name);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-  std::filesystem::path folder_;
+  const octavo::testing::TemporaryDirectory temporary_;
+  const std::filesystem::path& folder_ = temporary_.path();
 };
 
 TEST_F(HistoryFile, KeepsEntriesOfSeveralLinesForItsOwnerAlone) {
