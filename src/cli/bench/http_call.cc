@@ -11,43 +11,30 @@
 
 #include "base/status_macros.h"
 #include "http/reader.h"
+#include "http/url.h"
 
 namespace octavo::bench {
 
 using http::HttpReader;
 
 StatusOr<Endpoint> resolve_endpoint(const std::string& url) {
-  std::string_view rest = url;
-  if (rest.substr(0, 8) == "https://") {
-    return unimplemented("https is not supported by octavo bench yet: " + url);
-  }
-  if (rest.substr(0, 7) == "http://") rest.remove_prefix(7);
-  const size_t slash = rest.find('/');
-  std::string_view authority = rest.substr(0, slash);
+  const std::string whole = url.find("://") == std::string::npos ? "http://" + url : url;
+  ASSIGN_OR_RETURN(const http::Url parsed, http::parse_url(whole));
+  if (parsed.tls) return unimplemented("https is not supported by octavo bench yet: " + url);
   Endpoint endpoint;
-  if (slash != std::string_view::npos) endpoint.prefix = rest.substr(slash);
+  endpoint.prefix = parsed.path;
   while (!endpoint.prefix.empty() && endpoint.prefix.back() == '/') endpoint.prefix.pop_back();
-
-  std::string host(authority), port = "80";
-  const size_t bracket = authority.find(']');
-  const size_t colon = authority.find(':', bracket == std::string_view::npos ? 0 : bracket);
-  if (colon != std::string_view::npos) {
-    host = authority.substr(0, colon);
-    port = authority.substr(colon + 1);
-  }
-  if (!host.empty() && host.front() == '[' && host.back() == ']')
-    host = host.substr(1, host.size() - 2);
-  if (host.empty() || port.empty()) return invalid_argument("not a URL of a server: " + url);
 
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
-  const int error = getaddrinfo(host.c_str(), port.c_str(), &hints, &found);
-  if (error != 0) return unavailable("cannot resolve " + host + ": " + gai_strerror(error));
+  const int error = getaddrinfo(parsed.host.c_str(), parsed.port.c_str(), &hints, &found);
+  if (error != 0) return unavailable("cannot resolve " + parsed.host + ": " + gai_strerror(error));
   std::memcpy(&endpoint.address, found->ai_addr, found->ai_addrlen);
   endpoint.address_size = found->ai_addrlen;
   freeaddrinfo(found);
-  endpoint.host_header = authority;
+  constexpr size_t kScheme = std::string_view("http://").size();
+  endpoint.host_header = whole.substr(kScheme, whole.find('/', kScheme) - kScheme);
   return endpoint;
 }
 
