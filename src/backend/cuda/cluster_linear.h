@@ -1,4 +1,4 @@
-// Matrix products with a middling number of rows of x (49 to 128, as in decode of many sequences):
+// Matrix products with a middling number of rows of x (65 to 128, as in decode of many sequences):
 // the time is still that of streaming the weight once, but the sums of a tile are too many to be
 // passed around through memory. Here the CTAs that share a tile form a cluster and add their sums
 // through each other's shared memory.
