@@ -66,6 +66,12 @@ TEST_F(TokenizerDirectory, NamesTheLineOfMergesThatIsNoPair) {
   EXPECT_NE(error().find("merges.txt, line 2"), std::string::npos) << error();
 }
 
+TEST_F(TokenizerDirectory, RefusesMergesThatAreNotUtf8) {
+  write("vocab.json", R"({"a":0,"b":1})");
+  write("merges.txt", "#version: 0.2\na \xF6\n");
+  EXPECT_NE(error().find("merges.txt is not UTF-8"), std::string::npos) << error();
+}
+
 TEST_F(TokenizerDirectory, AModelFileMayBeSentencePieceOrTiktoken) {
   write("tokenizer.model", "not a protocol buffer");
   EXPECT_NE(error().find("tokenizer.model"), std::string::npos) << error();

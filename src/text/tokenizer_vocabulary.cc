@@ -88,6 +88,7 @@ StatusOr<bj::value> ends(std::string_view before, std::string_view after,
 }
 
 StatusOr<bj::array> read_merges(std::string_view text) {
+  if (!valid_utf8(text)) return data_loss("merges.txt is not UTF-8");
   bj::array merges;
   Lines lines(text);
   int64_t number = 0;
