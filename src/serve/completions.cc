@@ -2,6 +2,7 @@
 
 #include "base/status_macros.h"
 #include "serve/generation_start.h"
+#include "serve/openai_format.h"
 #include "serve/openai_request.h"
 
 namespace octavo::serve {
@@ -38,8 +39,8 @@ Status start_completions(ServerContext& context, const HttpRequest& request, con
     ASSIGN_OR_RETURN(AnswerPrompt prompt, make_prompt(text, std::move(input), fields));
     prompts.push_back(std::move(prompt));
   }
-  AnswerHead head{.dialect = Dialect::kCompletions, .id = answer_id("cmpl-", request, fields)};
-  return start_generation(context, request, fields, std::move(head), std::move(prompts),
+  auto format = make_completions_format(make_head(context, request, fields, "cmpl-"), text);
+  return start_generation(context, request, fields, std::move(format), std::move(prompts),
                           std::move(exchange));
 }
 

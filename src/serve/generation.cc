@@ -2,8 +2,6 @@
 
 #include <optional>
 
-#include "serve/errors.h"
-
 namespace octavo::serve {
 
 // What both kinds of sink do with an output beside its text.
@@ -61,7 +59,7 @@ class Generation::Sink : public StreamSink {
     Choice& choice = choices_[output.index];
     choice.tokens = output.num_output_tokens;
     AnswerPiece piece{.output = std::move(output), .chat = {}};
-    if (head.dialect == Dialect::kChat) piece.chat = choice.answer.add(piece.output);
+    if (head.chat) piece.chat = choice.answer.add(piece.output);
     return piece;
   }
   std::vector<Choice> choices_;
@@ -74,7 +72,7 @@ class Generation::StreamingSink final : public Sink {
 
  private:
   struct Choice {
-    ChoiceEvents events;
+    std::unique_ptr<ChoiceWriter> writer;
     AnswerPiece held;  // what waits for the next event
     bool holds = false;
     bool started = false;
@@ -97,12 +95,12 @@ class Generation::StreamingSink final : public Sink {
     const AnswerHead& head = owner_->head_;
     while (choices_.size() <= static_cast<size_t>(output.index)) {
       const int index = static_cast<int>(prompt_) * n_ + static_cast<int>(choices_.size());
-      choices_.push_back({.events = ChoiceEvents(head, index), .held = {}});
+      choices_.push_back({.writer = owner_->format_->choice(index), .held = {}});
     }
     Choice& choice = choices_[output.index];
     const AnswerPrompt& prompt = owner_->prompts_[prompt_];
     const bool first = !choice.started;
-    if (first) choice.events.begin(buffer_, prompt);
+    if (first) choice.writer->begin(buffer_, prompt);
     choice.started = true;
     const auto due = [&](const AnswerPiece& all) {
       if (all.output.finished()) return true;
@@ -111,13 +109,13 @@ class Generation::StreamingSink final : public Sink {
       return first || all.output.token_ids.size() >= interval;
     };
     if (!choice.holds && due(piece)) {
-      choice.events.append(buffer_, piece, prompt, owner_->engine_.text());
+      choice.writer->append(buffer_, piece, prompt);
       return;
     }
     choice.held.merge(std::move(piece));
     choice.holds = !due(choice.held);
     if (choice.holds) return;
-    choice.events.append(buffer_, choice.held, prompt, owner_->engine_.text());
+    choice.writer->append(buffer_, choice.held, prompt);
     choice.held = {};
   }
 
@@ -142,11 +140,12 @@ class Generation::CollectingSink final : public Sink {
 };
 
 Generation::Generation(EngineClient& engine, TaskPool& pool, std::shared_ptr<HttpExchange> exchange,
-                       AnswerHead head, std::vector<AnswerPrompt> prompts)
+                       std::unique_ptr<AnswerFormat> format, std::vector<AnswerPrompt> prompts)
     : engine_(engine),
       pool_(pool),
       exchange_(std::move(exchange)),
-      head_(std::move(head)),
+      format_(std::move(format)),
+      head_(format_->head()),
       prompts_(std::move(prompts)),
       collected_(prompts_.size()),
       unfinished_(static_cast<int>(prompts_.size())) {}
@@ -164,7 +163,7 @@ void Generation::start(std::vector<GenerateRequest> requests) {
     }
     StatusOr<std::string> id = engine_.submit(std::move(requests[i]), std::move(sink));
     if (!id.ok()) {
-      if (!failed_.exchange(true)) exchange_->respond(error_response(id.status()));
+      if (!failed_.exchange(true)) exchange_->respond(format_->error(id.status()));
       cancel();
       return;
     }
@@ -213,8 +212,7 @@ void Generation::prompt_finished(const Usage& usage) {
 
 void Generation::finish_stream() {
   std::string tail;
-  if (head_.options.include_usage) tail = usage_event(head_, usage_);
-  tail += kDoneEvent;
+  format_->end_stream(tail, usage_);
   exchange_->write(tail);
   exchange_->end_stream();
 }
@@ -232,8 +230,7 @@ void Generation::finish_whole() {
   if (answers.empty() || answers.size() % prompts_.size() != 0) {
     return fail(internal_error("The engine ended the request without an answer."));
   }
-  exchange_->respond(
-      {.status = 200, .body = answer_body(head_, prompts_, answers, usage_, engine_.text())});
+  exchange_->respond({.status = 200, .body = format_->body(prompts_, answers, usage_)});
 }
 
 // An HTTP error where none of the answer has been sent, else an event in its stream. The other
@@ -241,10 +238,12 @@ void Generation::finish_whole() {
 void Generation::fail(const Status& status) {
   if (failed_.exchange(true)) return;
   if (!head_.options.stream) {
-    exchange_->respond(error_response(status));
+    exchange_->respond(format_->error(status));
     return;
   }
-  exchange_->write(error_event(error_body(status)) + std::string(kDoneEvent));
+  std::string tail;
+  format_->fail_stream(tail, status);
+  exchange_->write(tail);
   exchange_->end_stream();
 }
 

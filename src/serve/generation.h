@@ -1,5 +1,5 @@
 // Generation: one HTTP request to the model, from its submitted prompts to the last byte of its
-// answer. completions.cc and chat.cc make one; each prompt has an engine request and a StreamSink
+// answer. start_generation() makes one; each prompt has an engine request and a StreamSink
 // that leads back here.
 //
 // Concurrency: start() runs on an I/O pool thread, sinks on the engine's output threads (one
@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "octavo/engine_client.h"
+#include "serve/answer_format.h"
 #include "serve/http_server.h"
-#include "serve/openai_response.h"
 #include "serve/task_pool.h"
 
 namespace octavo::serve {
@@ -24,7 +24,7 @@ namespace octavo::serve {
 class Generation : public std::enable_shared_from_this<Generation> {
  public:
   Generation(EngineClient& engine, TaskPool& pool, std::shared_ptr<HttpExchange> exchange,
-             AnswerHead head, std::vector<AnswerPrompt> prompts);
+             std::unique_ptr<AnswerFormat> format, std::vector<AnswerPrompt> prompts);
 
   // Submits one request per prompt. A refused one fails them all: the answer is its error.
   void start(std::vector<GenerateRequest> requests);
@@ -45,7 +45,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   EngineClient& engine_;
   TaskPool& pool_;
   const std::shared_ptr<HttpExchange> exchange_;
-  const AnswerHead head_;
+  const std::unique_ptr<AnswerFormat> format_;
+  const AnswerHead& head_;             // of the format
   std::vector<AnswerPrompt> prompts_;  // each touched by its own sink, until all have finished
   std::vector<std::vector<AnswerPiece>> collected_;  // by prompt; likewise
   std::atomic<int> unfinished_;

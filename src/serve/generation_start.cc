@@ -38,8 +38,6 @@ void log_request(const AnswerHead& head, const GenerationFields& fields,
   log_info("serve", line);
 }
 
-}  // namespace
-
 std::string answer_id(std::string_view prefix, const HttpRequest& request,
                       const GenerationFields& fields) {
   const std::string_view header = request.header("x-request-id");
@@ -48,23 +46,31 @@ std::string answer_id(std::string_view prefix, const HttpRequest& request,
   return id.append(fields.request_id.empty() ? random_hex(32) : fields.request_id);
 }
 
-Status start_generation(ServerContext& context, const HttpRequest& request,
-                        const GenerationFields& fields, AnswerHead head,
-                        std::vector<AnswerPrompt> prompts, std::shared_ptr<HttpExchange> exchange) {
-  const ModelInfo& model = context.engine.model();
-  head.model = fields.model.empty() ? context.model_names.front() : fields.model;
-  head.created = unix_seconds();
-  head.options = fields.answer;
+}  // namespace
+
+AnswerHead make_head(const ServerContext& context, const HttpRequest& request,
+                     const GenerationFields& fields, std::string_view id_prefix) {
+  AnswerHead head{.id = answer_id(id_prefix, request, fields),
+                  .model = fields.model.empty() ? context.model_names.front() : fields.model,
+                  .created = unix_seconds(),
+                  .options = fields.answer};
   head.options.stream_interval =
       std::max(fields.answer.stream_interval, context.options.stream_interval);
+  return head;
+}
+
+Status start_generation(ServerContext& context, const HttpRequest& request,
+                        const GenerationFields& fields, std::unique_ptr<AnswerFormat> format,
+                        std::vector<AnswerPrompt> prompts, std::shared_ptr<HttpExchange> exchange) {
+  const ModelInfo& model = context.engine.model();
+  const AnswerHead& head = format->head();
   ASSIGN_OR_RETURN(const int64_t priority, request_priority(request, fields));
   std::vector<GenerateRequest> requests;
   requests.reserve(prompts.size());
   for (AnswerPrompt& prompt : prompts) {
     const size_t whole = prompt.token_ids.size();
     RETURN_IF_ERROR(truncate_prompt(fields, model.max_model_len, prompt.token_ids));
-    if (head.dialect == Dialect::kCompletions && fields.answer.echo &&
-        prompt.token_ids.size() < whole) {
+    if (!head.chat && fields.answer.echo && prompt.token_ids.size() < whole) {
       prompt.text = context.engine.text().decode(prompt.token_ids, true);
     }
     if (prompt.token_ids.empty()) {
@@ -85,7 +91,7 @@ Status start_generation(ServerContext& context, const HttpRequest& request,
   }
   if (context.options.enable_log_requests)
     log_request(head, fields, requests.front(), requests.size());
-  std::make_shared<Generation>(context.engine, context.pool, std::move(exchange), std::move(head),
+  std::make_shared<Generation>(context.engine, context.pool, std::move(exchange), std::move(format),
                                std::move(prompts))
       ->start(std::move(requests));
   return ok_status();

@@ -1,4 +1,4 @@
-// What completions and chats have in common once their prompts are tokenised. I/O pool.
+// What all dialects have in common once their prompts are tokenised. I/O pool.
 #pragma once
 
 #include <memory>
@@ -6,21 +6,22 @@
 #include <string_view>
 #include <vector>
 
+#include "serve/answer_format.h"
 #include "serve/http_server.h"
 #include "serve/openai_request.h"
-#include "serve/openai_response.h"
 #include "serve/server_context.h"
 
 namespace octavo::serve {
 
-// `prefix` and X-Request-Id, else the body's request_id, else 32 random digits.
-std::string answer_id(std::string_view prefix, const HttpRequest& request,
-                      const GenerationFields& fields);
+// What every dialect's head holds: the id, from `id_prefix` and X-Request-Id, else the body's
+// request_id, else 32 random digits; the model, the time, the answer's options.
+AnswerHead make_head(const ServerContext& context, const HttpRequest& request,
+                     const GenerationFields& fields, std::string_view id_prefix);
 
-// From tokenised prompts to the engine: a Generation, started. `head` brings dialect, id, and what
-// a chat alone has.
+// From tokenised prompts to the engine: a Generation, started. Nothing has been answered where it
+// fails.
 Status start_generation(ServerContext& context, const HttpRequest& request,
-                        const GenerationFields& fields, AnswerHead head,
+                        const GenerationFields& fields, std::unique_ptr<AnswerFormat> format,
                         std::vector<AnswerPrompt> prompts, std::shared_ptr<HttpExchange> exchange);
 
 }  // namespace octavo::serve
