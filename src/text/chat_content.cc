@@ -94,6 +94,22 @@ void apply_call_form(CallForm form, Value::List& messages) {
   }
 }
 
+bool shows_developer(const ChatTemplate& chat_template, const Value::Dict& special_tokens,
+                     ContentForm form) {
+  constexpr std::string_view kProbe = "What is a developer called?";
+  Value::List messages = {Value::Dict{{"role", "developer"}, {"content", kProbe}}};
+  messages.push_back(saying("Go.").front());
+  apply_content_form(form, messages);
+  return !try_out(chat_template, special_tokens, std::move(messages), kProbe).empty();
+}
+
+void apply_system_role(Value::List& messages) {
+  for (Value& message : messages) {
+    Value* role = message.find("role");
+    if (role != nullptr && *role == Value("developer")) *role = "system";
+  }
+}
+
 std::string content_text(const Value& content) {
   if (content.is_string()) return content.as_string();
   if (!content.is_list()) return "";

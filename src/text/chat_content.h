@@ -1,6 +1,6 @@
 // Chat messages in the form that a template wants: content as one string, or as a list of parts,
-// {"type": "text", "text": …}; arguments of tool calls as a dict, or as JSON text. Pure functions;
-// any thread.
+// {"type": "text", "text": …}; arguments of tool calls as a dict, or as JSON text; instructions
+// by the role that it knows. Pure functions; any thread.
 #pragma once
 
 #include <string>
@@ -32,6 +32,14 @@ CallForm call_form(const ChatTemplate& chat_template, const Value::Dict& special
 
 // Brings every message with tool calls into the form. Arguments that are no JSON stay as they are.
 void apply_call_form(CallForm form, Value::List& messages);
+
+// Whether a template shows a message of role `developer`, OpenAI's later word for `system`; tried
+// out. Many pass over roles that they do not know, and the instructions would be lost.
+bool shows_developer(const ChatTemplate& chat_template, const Value::Dict& special_tokens,
+                     ContentForm form);
+
+// Turns messages of role `developer` into those of role `system`.
+void apply_system_role(Value::List& messages);
 
 // The text of a content: a string, or text parts joined by line breaks.
 std::string content_text(const Value& content);

@@ -83,6 +83,24 @@ TEST(CallForm, OfATemplateThatShowsCallsOnlyWithoutContentHasNone) {
   EXPECT_EQ(to_json(messages), R"([{"content":null,"tool_calls":[]},{"content":""}])");
 }
 
+TEST(DeveloperRole, IsShownAsItIsOrAsTheSystems) {
+  const auto shown = [](const std::string& condition, const std::string& content = "m.content") {
+    const auto chat_template =
+        ChatTemplate::parse("{% for m in messages %}{% if " + condition + " %}{{ m.role }}: {{ " +
+                            content + " }}{% endif %}{% endfor %}");
+    const ContentForm form = *content_form("auto", **chat_template, {});
+    return shows_developer(**chat_template, {}, form);
+  };
+  EXPECT_TRUE(shown("true"));
+  EXPECT_TRUE(shown("true", "m.content[0].text"));
+  EXPECT_FALSE(shown("m.role in ['system', 'user']"));
+  EXPECT_FALSE(shown("m.role != 'developer' or raise_exception('no such role')"));
+  Value::List messages =
+      parse_json(R"([{"role":"developer","content":"a"},{"role":"user"}])")->as_list();
+  apply_system_role(messages);
+  EXPECT_EQ(to_json(messages), R"([{"role":"system","content":"a"},{"role":"user"}])");
+}
+
 TEST(CallForm, IsAppliedToEveryCall) {
   const Value::List given =
       parse_json(R"([{"role":"user"},{"role":"assistant","tool_calls":[)"

@@ -153,6 +153,7 @@ StatusOr<TextModel::Template> TextModel::parse_template(std::string source,
   ASSIGN_OR_RETURN(out.parsed, ChatTemplate::parse(std::move(source)));
   ASSIGN_OR_RETURN(out.content, content_form(content_format, *out.parsed, special_tokens_));
   out.calls = call_form(*out.parsed, special_tokens_);
+  out.shows_developer = shows_developer(*out.parsed, special_tokens_, out.content);
   return out;
 }
 
@@ -181,6 +182,7 @@ StatusOr<RenderedChat> TextModel::render_chat(const ChatPrompt& prompt) const {
   copy_reasoning(messages);
   apply_content_form(chat.content, messages);
   apply_call_form(chat.calls, messages);
+  if (!chat.shows_developer) apply_system_role(messages);
   globals.set("messages", std::move(messages));
   globals.set("tools", prompt.tools ? Value(Value::List(*prompt.tools)) : Value());
   globals.set("documents", prompt.documents ? Value(Value::List(*prompt.documents)) : Value());

@@ -52,6 +52,7 @@ class TextModel : public Text {
     std::shared_ptr<const ChatTemplate> parsed;  // null: there is none
     ContentForm content = ContentForm::kString;
     CallForm calls;
+    bool shows_developer = false;  // else such messages are shown as the system's
   };
   StatusOr<Template> parse_template(std::string source, const std::string& content_format) const;
   const Template& template_for(const ChatPrompt& prompt) const;

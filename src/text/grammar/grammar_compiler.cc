@@ -41,11 +41,14 @@ class DeepStackPool {
     changed_.notify_all();
     for (const pthread_t thread : threads_) pthread_join(thread, nullptr);
   }
-  void post(std::function<void()> task) {
+  // False where there is no thread, and none can be had.
+  bool post(std::function<void()> task) {
     const std::lock_guard lock(mutex_);
-    tasks_.push_back(std::move(task));
     if (idle_ == 0 && static_cast<int>(threads_.size()) < wanted_) start_thread();
+    if (threads_.empty()) return false;
+    tasks_.push_back(std::move(task));
     changed_.notify_one();
+    return true;
   }
 
  private:
@@ -60,7 +63,6 @@ class DeepStackPool {
     pthread_t thread{};
     const bool started = pthread_create(&thread, &attributes, run, this) == 0;
     pthread_attr_destroy(&attributes);
-    CHECK(started || !threads_.empty());
     if (!started) return;
     pthread_setname_np(thread, "octavo-grammar");
     threads_.push_back(thread);
@@ -259,7 +261,7 @@ Compiled GrammarCompiler::compile(const StructuredOutput& output) {
   std::shared_future<Compiled> compiled;
   {
     const std::lock_guard lock(impl.mutex);
-    Impl::Key key{output.kind, output.disable_any_whitespace, output.text};
+    const Impl::Key key{output.kind, output.disable_any_whitespace, output.text};
     auto found = impl.entries.find(key);
     if (found != impl.entries.end()) {
       impl.uses.splice(impl.uses.begin(), impl.uses, found->second.use);
@@ -269,13 +271,18 @@ Compiled GrammarCompiler::compile(const StructuredOutput& output) {
       found = impl.entries
                   .emplace(key, Impl::Entry{promise->get_future().share(), 0, impl.uses.begin()})
                   .first;
-      impl.pool.post([&impl, promise, output, key = std::move(key)] {
+      const bool posted = impl.pool.post([&impl, promise, output, key] {
         Compiled result = impl.compile(output);
         // A refusal is kept as well, so that a hostile text costs its time once.
         const auto text_bytes = static_cast<int64_t>(2 * key.text.size() + 1024);
         impl.keep(key, text_bytes + (result.ok() ? (*result)->bytes() : 0));
         promise->set_value(std::move(result));
       });
+      if (!posted) {
+        impl.entries.erase(found);
+        impl.uses.pop_front();
+        return resource_exhausted("no thread can be started to compile a grammar");
+      }
     }
     compiled = found->second.compiled;
   }

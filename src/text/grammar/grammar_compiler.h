@@ -35,7 +35,8 @@ class GrammarCompiler {
 
   // Blocks until the grammar is there: microseconds when it is kept, else milliseconds to seconds.
   // Errors: kInvalidArgument that names what is malformed, what would not be enforced, or the limit
-  // that was reached; kFailedPrecondition for a model without a tokenizer.
+  // that was reached; kFailedPrecondition for a model without a tokenizer; kResourceExhausted where
+  // no memory or no thread is to be had.
   StatusOr<std::shared_ptr<const CompiledGrammar>> compile(const StructuredOutput& output);
 
  private:

@@ -309,6 +309,15 @@ TEST(Compiler, ServesManyThreadsAndForgetsWhatDoesNotFit) {
   for (std::thread& thread : threads) thread.join();
 }
 
+TEST(Compiler, ThatGetsNoThreadRefusesAndKeepsNothing) {
+  GrammarCompiler idle(vocabulary(), vocabulary().vocab_size(), {vocabulary().end()},
+                       {.threads = 0});
+  for (int i = 0; i < 2; ++i) {
+    const auto grammar = idle.compile({Kind::kChoice, "[\"a\"]"});
+    EXPECT_EQ(grammar.status().code(), StatusCode::kResourceExhausted);
+  }
+}
+
 TEST(PatternLengths, AreThoseOfTheShortestAndLongestMatch) {
   const auto lengths = [](const char* pattern) {
     const PatternLengths l = lengths_of_pattern(pattern);
