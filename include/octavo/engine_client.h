@@ -18,6 +18,13 @@
 
 namespace octavo {
 
+// Where a request came from, for whoever traces it; an engine makes nothing of it.
+struct RequestOrigin {
+  std::string answer_id;    // what the client knows the answer by: "chatcmpl-…"
+  std::string traceparent;  // W3C Trace Context, as it came and unchecked; empty: none came
+  std::string tracestate;
+};
+
 // One prompt to complete. Immutable once submitted.
 struct GenerateRequest {
   std::string request_id;                 // empty: one is made
@@ -26,6 +33,7 @@ struct GenerateRequest {
   int64_t priority = 0;                   // lower first, under the `priority` policy
   std::string cache_salt;                 // requests share cached prefixes only under one salt
   double arrival = 0;                     // steady clock, seconds; 0: now
+  RequestOrigin origin;
 };
 
 // Receives the outputs of one request, in order, each once. Called from an output thread: it must
@@ -52,6 +60,7 @@ struct ModelInfo {
   int64_t kv_cache_bytes = 0;
   int max_num_seqs = 0;
   int max_num_batched_tokens = 0;
+  int max_logprobs = 20;  // largest `logprobs` a request may ask for; -1: any
   bool prefix_caching = true;
   std::vector<TokenId> eos_token_ids;
   SamplingParams default_sampling;  // from generation_config.json

@@ -64,6 +64,8 @@ class Text {
   virtual bool has_chat_template() const = 0;
   // The Jinja source of the chat template; empty where there is none.
   virtual std::string_view chat_template() const { return {}; }
+  // tokenizer_config.json, as JSON; empty where there is none.
+  virtual std::string_view tokenizer_config() const { return {}; }
   // Renders the conversation. Errors: kInvalidArgument with the template's own message when it
   // raises, or when the model has no chat template.
   virtual StatusOr<RenderedChat> render_chat(const ChatPrompt& prompt) const = 0;

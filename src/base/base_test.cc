@@ -64,6 +64,20 @@ TEST(Utf8, RoundTripsEveryScalarValue) {
   }
 }
 
+TEST(Utf8, PrintableTextCannotMoveTheCursorOrEndTheLine) {
+  const auto printable = [](std::string_view text) {
+    std::string out;
+    append_printable(out, text);
+    return out;
+  };
+  EXPECT_EQ(printable("GET /v1 ~ Grüße 你好 🙂"), "GET /v1 ~ Grüße 你好 🙂");
+  EXPECT_EQ(printable("a\nERROR b\r\tc"), "a\\nERROR b\\r\\tc");
+  EXPECT_EQ(printable(std::string_view("\x1b[2J\0\x7f", 6)), "\\x1b[2J\\x00\\x7f");
+  EXPECT_EQ(printable("\u009b31m"), "\\xc2\\x9b31m") << "an 8-bit control sequence";
+  EXPECT_EQ(printable("\u202egnp.exe\u2028"), "\\u202egnp.exe\\u2028");
+  EXPECT_EQ(printable("\xff\xe4\xbd"), "\\xff\\xe4\\xbd");
+}
+
 TEST(Status, CarriesContextAndParam) {
   const Status s = invalid_argument("bad").with_param("stop").with_context("request");
   EXPECT_EQ(s.to_string(), "invalid_argument: request: bad");

@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <string>
 
+#include "base/utf8.h"
+
 namespace octavo {
 namespace {
 std::atomic<LogLevel> g_level{LogLevel::kInfo};
@@ -30,7 +32,9 @@ void log(LogLevel level, std::string_view where, std::string_view text) {
   strftime(stamp, sizeof stamp, "%m-%d %H:%M:%S", &local);
   std::string line = kNames[static_cast<size_t>(level)];
   line.append(" ").append(stamp).append(" [").append(where).append("] ");
-  line.append(text).append("\n");
+  // What a client sends may stand in a line, and must not make a second one.
+  append_printable(line, text);
+  line.append("\n");
   // One write, so that lines of several threads do not mix; a failing standard error has no better
   // place to go.
   [[maybe_unused]] ssize_t written = write(STDERR_FILENO, line.data(), line.size());

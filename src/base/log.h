@@ -1,5 +1,5 @@
 // Log lines to standard error: `INFO 11-21 14:03:22 [engine] text`. Any thread; a line is written
-// whole.
+// whole, and stays one line: control characters in it are escaped (append_printable).
 #pragma once
 
 #include <string_view>

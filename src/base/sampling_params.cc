@@ -11,6 +11,9 @@ namespace octavo {
 namespace {
 
 constexpr int kMaxSequences = 16384;
+// What a single answer may carry from step to step; whoever asks for more means harm.
+constexpr size_t kMaxStopBytes = 16 << 10;  // of all stop strings; a state each in the automaton
+constexpr size_t kMaxStopTokenIds = 1024;   // compared with each token
 constexpr float kGreedyBelow = 1e-5f;
 constexpr float kLowestTemperature = 1e-2f;
 
@@ -77,6 +80,27 @@ Status check_logprobs(const char* name, const std::optional<int>& k, const char*
   return ok_status();
 }
 
+Status check_sizes(const SamplingParams& p, int vocab_size) {
+  size_t stop_bytes = 0;
+  for (const std::string& s : p.stop) stop_bytes += s.size();
+  if (stop_bytes > kMaxStopBytes) {
+    return invalid_argument("The stop strings have " + std::to_string(stop_bytes) +
+                            " bytes together, more than " + std::to_string(kMaxStopBytes) + ".")
+        .with_param("stop");
+  }
+  const auto check = [](const char* name, size_t count, size_t most) {
+    if (count <= most) return ok_status();
+    return invalid_argument(std::string(name) + " has " + std::to_string(count) +
+                            " entries, more than " + std::to_string(most) + ".")
+        .with_param(name);
+  };
+  RETURN_IF_ERROR(check("stop_token_ids", p.stop_token_ids.size(), kMaxStopTokenIds));
+  if (vocab_size <= 0) return ok_status();
+  RETURN_IF_ERROR(check("logit_bias", p.logit_bias.size(), vocab_size));
+  return check("allowed_token_ids", p.allowed_token_ids ? p.allowed_token_ids->size() : 0,
+               vocab_size);
+}
+
 Status check_vocabulary(const SamplingParams& p, int vocab_size) {
   const auto outside = [&](TokenId id) { return id < 0 || (vocab_size > 0 && id >= vocab_size); };
   for (const auto& [id, bias] : p.logit_bias) {
@@ -108,6 +132,7 @@ Status SamplingParams::validate(int vocab_size, int max_logprobs) {
   RETURN_IF_ERROR(check_numbers(*this));
   RETURN_IF_ERROR(check_logprobs("logprobs", logprobs, "sample", max_logprobs));
   RETURN_IF_ERROR(check_logprobs("prompt_logprobs", prompt_logprobs, "prompt", max_logprobs));
+  RETURN_IF_ERROR(check_sizes(*this, vocab_size));
   RETURN_IF_ERROR(check_vocabulary(*this, vocab_size));
   for (const std::string& s : stop) {
     if (s.empty())

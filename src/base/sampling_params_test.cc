@@ -39,6 +39,17 @@ TEST(SamplingParams, RefusesValuesOutOfRangeInVllmsWords) {
   EXPECT_EQ(error_of({.n = 2, .temperature = 0}), "n must be 1 when using greedy sampling, got 2.");
 }
 
+TEST(SamplingParams, WhatAnAnswerCarriesAlongIsBounded) {
+  EXPECT_EQ(error_of({.stop = {std::string(10000, 'a'), std::string(10000, 'b')}}),
+            "The stop strings have 20000 bytes together, more than 16384.");
+  EXPECT_EQ(error_of({.stop_token_ids = std::vector<TokenId>(1025, 1)}),
+            "stop_token_ids has 1025 entries, more than 1024.");
+  EXPECT_EQ(error_of({.logit_bias = std::vector<std::pair<TokenId, float>>(101, {5, 1.f})}),
+            "logit_bias has 101 entries, more than 100.");
+  EXPECT_EQ(error_of({.allowed_token_ids = std::vector<TokenId>(101, 5)}),
+            "allowed_token_ids has 101 entries, more than 100.");
+}
+
 TEST(SamplingParams, GreedyDropsTheTruncations) {
   SamplingParams p{.temperature = 1e-6f, .top_p = 0.5f, .top_k = 3, .min_p = 0.1f};
   ASSERT_TRUE(p.validate(100).ok());

@@ -1,5 +1,6 @@
 #include "base/utf8.h"
 
+#include <cstdio>
 #include <cstring>
 
 namespace octavo {
@@ -93,6 +94,51 @@ std::string replace_invalid_utf8(std::string_view text) {
     i += d.length;
   }
   return out;
+}
+
+namespace {
+
+bool is_control(char32_t c) {
+  return c < 0x20 || (c >= 0x7F && c < 0xA0) ||        // C0, DEL, C1
+         c == 0x061C || c == 0x200E || c == 0x200F ||  // bidirectional marks
+         (c >= 0x2028 && c <= 0x202E) ||               // line separators, embeddings, overrides
+         (c >= 0x2066 && c <= 0x2069) || c == 0xFEFF;  // isolates, byte order mark
+}
+
+void append_escaped(std::string& out, std::string_view bytes, const Decoded& d) {
+  char text[8];
+  if (d.code_point == '\n') {
+    out.append("\\n");
+  } else if (d.code_point == '\r') {
+    out.append("\\r");
+  } else if (d.code_point == '\t') {
+    out.append("\\t");
+  } else if (d.valid && d.code_point > 0xFF) {
+    out.append(text, snprintf(text, sizeof text, "\\u%04x", static_cast<unsigned>(d.code_point)));
+  } else {
+    for (const char c : bytes) {
+      out.append(text, snprintf(text, sizeof text, "\\x%02x", static_cast<unsigned char>(c)));
+    }
+  }
+}
+
+}  // namespace
+
+void append_printable(std::string& out, std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    const size_t start = i;
+    while (i < text.size() && text[i] >= ' ' && text[i] <= '~') ++i;
+    out.append(text.substr(start, i - start));
+    if (i == text.size()) return;
+    const Decoded d = decode_utf8(text, i);
+    const std::string_view bytes = text.substr(i, d.length);
+    if (d.valid && !is_control(d.code_point)) {
+      out.append(bytes);
+    } else {
+      append_escaped(out, bytes, d);
+    }
+    i += d.length;
+  }
 }
 
 }  // namespace octavo

@@ -22,5 +22,9 @@ Decoded decode_utf8(std::string_view text, size_t pos);
 void append_utf8(std::string& out, char32_t code_point);
 // Each maximal invalid part replaced by U+FFFD.
 std::string replace_invalid_utf8(std::string_view text);
+// `text` for a terminal or a log: what could move the cursor, end the line or turn the reading
+// direction (controls, line separators, bidirectional marks, invalid bytes) is escaped as in
+// `\n`, `\x1b`, `\u202e`; the rest stays as it is.
+void append_printable(std::string& out, std::string_view text);
 
 }  // namespace octavo

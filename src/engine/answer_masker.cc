@@ -29,6 +29,7 @@ AnswerMasker::AnswerMasker(std::shared_ptr<const AnswerConstraint> constraint)
 
 Status AnswerMasker::status() const {
   if (refused_) return internal_error("a token was drawn that the grammar does not allow");
+  if (dead_end_) return invalid_argument("the grammar comes to an end that no answer can reach");
   if (!matcher_ || !matcher_->failed()) return ok_status();
   return invalid_argument("the grammar is too ambiguous to follow");
 }
@@ -169,6 +170,8 @@ void AnswerMasker::fill_grammar(std::span<uint32_t> mask) {
   matcher_->fill(mask);
   const bool may_end = matcher_->may_end();
   for (const TokenId id : constraint_->stop_ids) set_bit(mask, id, may_end);
+  dead_end_ = phase_ == Phase::kAnswer && !may_end && !matcher_->failed() &&
+              std::all_of(mask.begin(), mask.end(), [](uint32_t word) { return word == 0; });
 }
 
 }  // namespace octavo

@@ -59,6 +59,7 @@ class AnswerMasker final : public TokenMasker {
   int num_thoughts_ = 0;  // tokens within the block
   bool refused_ = false;  // a token came that the mask did not allow
   bool ended_ = false;
+  bool dead_end_ = false;       // the grammar has a rule that matches nothing, and led into it
   std::vector<uint32_t> next_;  // the mask of what follows, if it is known already
 };
 

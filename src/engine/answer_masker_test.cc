@@ -43,6 +43,7 @@ class Answer {
     return true;
   }
   bool ended() const { return masker_->ended(); }
+  Status status() const { return masker_->status(); }
   // Allowed tokens, counted.
   int count() {
     int n = 0;
@@ -87,6 +88,19 @@ TEST(AnswerMasker, AllowsTheEndWhereTheGrammarMayEndAndGoesOnOtherwise) {
   EXPECT_FALSE(answer.allows_end());
   EXPECT_TRUE(answer.write("c"));
   EXPECT_TRUE(answer.ended());
+}
+
+TEST(AnswerMasker, SaysThatAGrammarHasLedIntoARuleThatMatchesNothing) {
+  SamplingParams params;
+  params.structured_output =
+      StructuredOutput{StructuredOutput::Kind::kGrammar, "root ::= \"a\" x\nx ::= \"b\" x"};
+  Answer endless(params);
+  EXPECT_TRUE(endless.write("abbb"));
+  params.structured_output->text = "root ::= \"a\" x\nx ::= x";
+  Answer dead(params);
+  EXPECT_TRUE(dead.write("a"));
+  EXPECT_EQ(dead.count(), 0);
+  EXPECT_EQ(dead.status().code(), StatusCode::kInvalidArgument);
 }
 
 TEST(AnswerMasker, TreatsTheStopTokensOfTheRequestAsEnds) {

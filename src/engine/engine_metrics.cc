@@ -99,7 +99,12 @@ MetricLabels EngineMetrics::with(std::string name, std::string value) const {
 }
 
 void EngineMetrics::count_to(const char* name, const char* help, int64_t total) {
-  Counter& counter = registry_.counter(name, help, labels_);
+  count_to(name, help, labels_, total);
+}
+
+void EngineMetrics::count_to(const char* name, const char* help, const MetricLabels& labels,
+                             int64_t total) {
+  Counter& counter = registry_.counter(name, help, labels);
   counter.add(std::max(0.0, static_cast<double>(total) - counter.value()));
 }
 
@@ -131,6 +136,13 @@ std::string EngineMetrics::text(const EngineStats& s) {
            "Prefix cache hits, in terms of number of cached tokens.", s.prefix_cache_hits);
   count_to("vllm:prompt_tokens_cached_total", "Number of cached prompt tokens.",
            s.prefix_cache_hits);
+  const auto count_source = [&](const char* source, int64_t total) {
+    count_to("vllm:prompt_tokens_by_source_total", "Number of prompt tokens by source.",
+             with("source", source), total);
+  };
+  count_source("local_compute", s.prompt_tokens - s.prefix_cache_hits);
+  count_source("local_cache_hit", s.prefix_cache_hits);
+  count_source("external_kv_transfer", 0);
   return registry_.text();
 }
 

@@ -29,7 +29,9 @@ class EngineMetrics {
 
  private:
   MetricLabels with(std::string name, std::string value) const;
+  // Raises a counter to a total that is kept elsewhere.
   void count_to(const char* name, const char* help, int64_t total);
+  void count_to(const char* name, const char* help, const MetricLabels& labels, int64_t total);
 
   MetricsRegistry registry_;
   MetricLabels labels_;

@@ -10,6 +10,7 @@ namespace octavo {
 namespace {
 
 constexpr size_t kMaxBadWords = 128;
+constexpr size_t kMaxBadWordBytes = 16 << 10;  // of all together
 
 // SplitMix64 (Steele, Lea, Flood 2014): spreads small numbers over 64 bits.
 uint64_t mix(uint64_t x) {
@@ -24,6 +25,13 @@ uint64_t mix(uint64_t x) {
 // counts whenever it begins differently.
 StatusOr<std::vector<std::vector<TokenId>>> tokenize_bad_words(
     const text::Tokenizer& tokenizer, const std::vector<std::string>& words) {
+  size_t bytes = 0;
+  for (const std::string& word : words) bytes += word.size();
+  if (words.size() > kMaxBadWords || bytes > kMaxBadWordBytes) {
+    return invalid_argument("bad_words takes at most " + std::to_string(kMaxBadWords) +
+                            " words of " + std::to_string(kMaxBadWordBytes) + " bytes together")
+        .with_param("bad_words");
+  }
   std::vector<std::vector<TokenId>> out;
   for (const std::string& word : words) {
     const size_t start = word.find_first_not_of(' ');

@@ -288,6 +288,7 @@ ModelInfo describe(const EngineOptions& options, const Loaded& l, const MemoryPl
   info.weight_bytes = weight_bytes;
   info.kv_cache_bytes = plan.kv_bytes;
   info.max_num_seqs = options.scheduler.max_num_seqs;
+  info.max_logprobs = options.max_logprobs;
   info.max_num_batched_tokens = options.scheduler.max_num_batched_tokens;
   info.prefix_caching = options.cache.enable_prefix_caching;
   info.eos_token_ids = l.config.eos_token_ids;

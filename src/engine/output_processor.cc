@@ -163,7 +163,7 @@ class OutputProcessor::Shard {
     RequestOutput output = new_output(stream);
     output.prompt_logprobs = std::move(stream.prompt_logprobs);
     stream.prompt_logprobs.clear();
-    if (event.finish == FinishReason::kError) output.error = internal_error(event.error);
+    if (event.finish == FinishReason::kError) output.error = Status(event.error_code, event.error);
     const FinishReason reason = c.finish_reason;
     output.outputs.push_back(std::move(c));
     deliver(found, std::move(output), now, reason);

@@ -60,6 +60,7 @@ struct SequenceEvent {
   // only with include_stop_str_in_output.
   bool hide_token = false;
   std::string error;  // with FinishReason::kError
+  StatusCode error_code = StatusCode::kInternal;
   // For prompt positions prompt_logprobs_first, +1, …; each position of a request once, in
   // whichever sequence.
   std::vector<SampledToken> prompt_logprobs;

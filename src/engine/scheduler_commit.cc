@@ -43,7 +43,13 @@ void Scheduler::Impl::commit_row(const StepRow& row, const StepResult& result,
   const SampledToken* token = row.sample >= 0 && live ? &result.samples[row.sample] : nullptr;
   if (token && token->invalid_logits) {
     event.finish = FinishReason::kError;
-    event.error = "the model's logits are not finite, or nothing was left to choose from";
+    const Request& request = *entry.request;
+    if (request.params->allowed_token_ids || !request.bad_words.empty()) {
+      event.error = "allowed_token_ids and bad_words leave no token to choose";
+      event.error_code = StatusCode::kInvalidArgument;
+    } else {
+      event.error = "the model's logits are not finite, or nothing was left to choose from";
+    }
     retire(entry);
   } else if (live) {
     entry.borrowed = false;
@@ -84,6 +90,7 @@ void Scheduler::Impl::follow_constraint(SequenceEntry& entry, SequenceEvent& eve
   if (const Status status = masker.status(); !status.ok()) {
     event.finish = FinishReason::kError;
     event.error = status.message();
+    event.error_code = status.code();
   } else if (masker.ended()) {
     event.finish = FinishReason::kStop;
   }

@@ -110,6 +110,32 @@ void apply_system_role(Value::List& messages) {
   }
 }
 
+Status check_roles_shown(const Value::List& messages, std::string_view source,
+                         std::string_view rendered) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  size_t reached = 0;  // messages come in order: one look at the whole text does for all
+  for (const Value& message : messages) {
+    const Value* role = message.find("role");
+    const Value* content = message.find("content");
+    if (role == nullptr || !role->is_string() || content == nullptr) continue;
+    if (source.find(role->as_string()) != std::string_view::npos) continue;
+    const std::string whole = content_text(*content);
+    const size_t begin = whole.find_first_not_of(kSpace);
+    if (begin == std::string::npos) continue;  // many templates trim
+    const std::string_view text =
+        std::string_view(whole).substr(begin, whole.find_last_not_of(kSpace) + 1 - begin);
+    size_t at = rendered.find(text, reached);
+    if (at == std::string_view::npos) at = rendered.find(text);
+    if (at == std::string_view::npos) {
+      return invalid_argument("The model's chat template shows no messages of role `" +
+                              role->as_string() + "`.")
+          .with_param("messages");
+    }
+    reached = at + text.size();
+  }
+  return ok_status();
+}
+
 std::string content_text(const Value& content) {
   if (content.is_string()) return content.as_string();
   if (!content.is_list()) return "";

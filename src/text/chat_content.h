@@ -41,6 +41,12 @@ bool shows_developer(const ChatTemplate& chat_template, const Value::Dict& speci
 // Turns messages of role `developer` into those of role `system`.
 void apply_system_role(Value::List& messages);
 
+// Whether `rendered` shows the messages whose role the template's source does not name: many
+// templates pass over such, and the model would answer without having read them. Errors
+// (kInvalidArgument, param `messages`): it does not.
+Status check_roles_shown(const Value::List& messages, std::string_view source,
+                         std::string_view rendered);
+
 // The text of a content: a string, or text parts joined by line breaks.
 std::string content_text(const Value& content);
 

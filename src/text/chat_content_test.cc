@@ -101,6 +101,21 @@ TEST(DeveloperRole, IsShownAsItIsOrAsTheSystems) {
   EXPECT_EQ(to_json(messages), R"([{"role":"system","content":"a"},{"role":"user"}])");
 }
 
+TEST(Roles, ThatATemplateDoesNotNameMustBeShown) {
+  const auto check = [](const char* messages, std::string_view source, std::string_view rendered) {
+    return check_roles_shown(parse_json(messages)->as_list(), source, rendered);
+  };
+  constexpr const char* kCritic =
+      R"([{"role":"critic","content":" No. "},{"role":"critic","content":"Yes"}])";
+  EXPECT_TRUE(check(kCritic, "{{ m.role }}", "critic: No.\ncritic: Yes").ok());
+  EXPECT_TRUE(check(kCritic, "{{ m.role }}", "Yes No.").ok());
+  EXPECT_TRUE(check(kCritic, "m.role == 'critic'", "nothing").ok()) << "it knows what it does";
+  EXPECT_TRUE(check(R"([{"role":"critic","content":""},{"role":"critic"}])", "", "").ok());
+  const Status status = check(kCritic, "{{ m.role }}", "critic: No.");
+  EXPECT_EQ(status.param(), "messages");
+  EXPECT_NE(status.message().find("`critic`"), std::string::npos);
+}
+
 TEST(CallForm, IsAppliedToEveryCall) {
   const Value::List given =
       parse_json(R"([{"role":"user"},{"role":"assistant","tool_calls":[)"

@@ -11,6 +11,9 @@
 namespace octavo::text {
 namespace {
 
+// More would only cost time: each is looked up among the others.
+constexpr size_t kMaxTemplateVariables = 1024;
+
 namespace fs = std::filesystem;
 
 StatusOr<std::string> read_file(const fs::path& path) {
@@ -113,6 +116,7 @@ StatusOr<std::unique_ptr<TextModel>> TextModel::load(const fs::path& tokenizer_p
   const fs::path directory =
       fs::is_directory(tokenizer_path, ignored) ? tokenizer_path : tokenizer_path.parent_path();
   ASSIGN_OR_RETURN(const Value config, read_settings(directory / "tokenizer_config.json"));
+  if (config.is_dict() && !config.as_dict().empty()) model->config_ = to_json(config);
   ASSIGN_OR_RETURN(const Value older, read_settings(directory / "special_tokens_map.json"));
   for (const char* name : {"bos_token", "eos_token", "pad_token", "unk_token", "sep_token",
                            "cls_token", "mask_token"}) {
@@ -177,13 +181,18 @@ StatusOr<RenderedChat> TextModel::render_chat(const ChatPrompt& prompt) const {
         "Cannot set both `continue_final_message` and `add_generation_prompt` to True.");
   }
 
+  if (prompt.template_kwargs.size() > kMaxTemplateVariables) {
+    return invalid_argument("A chat takes at most " + std::to_string(kMaxTemplateVariables) +
+                            " variables for its template.")
+        .with_param("chat_template_kwargs");
+  }
   Value globals = Value::Dict{};
   Value::List messages = prompt.messages;
   copy_reasoning(messages);
   apply_content_form(chat.content, messages);
   apply_call_form(chat.calls, messages);
   if (!chat.shows_developer) apply_system_role(messages);
-  globals.set("messages", std::move(messages));
+  globals.set("messages", messages);
   globals.set("tools", prompt.tools ? Value(Value::List(*prompt.tools)) : Value());
   globals.set("documents", prompt.documents ? Value(Value::List(*prompt.documents)) : Value());
   globals.set("add_generation_prompt", prompt.add_generation_prompt);
@@ -191,6 +200,8 @@ StatusOr<RenderedChat> TextModel::render_chat(const ChatPrompt& prompt) const {
 
   RenderResult result = chat.parsed->render(special_tokens_, globals.as_dict(), unix_seconds());
   if (!result.ok()) return invalid_argument(result.message).with_param("messages");
+  RETURN_IF_ERROR(check_roles_shown(
+      messages, prompt.chat_template.empty() ? source_ : prompt.chat_template, result.output));
   if (prompt.continue_final_message && !prompt.messages.empty()) {
     RETURN_IF_ERROR(end_after(prompt.messages.back(), result));
   }

@@ -42,6 +42,7 @@ class TextModel : public Text {
     return template_.parsed != nullptr || !template_error_.ok();
   }
   std::string_view chat_template() const override { return source_; }
+  std::string_view tokenizer_config() const override { return config_; }
   StatusOr<RenderedChat> render_chat(const ChatPrompt& prompt) const override;
 
   const Tokenizer& tokenizer() const { return *tokenizer_; }
@@ -60,6 +61,7 @@ class TextModel : public Text {
   Template template_;
   Template tool_template_;      // of models that have one of its own for conversations with tools
   std::string source_;          // of the template
+  std::string config_;          // tokenizer_config.json
   Status template_error_;       // the model's template does not parse: told to those who chat
   Value::Dict special_tokens_;  // bos_token, eos_token, …
   bool trust_request_ = false;

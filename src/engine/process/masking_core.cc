@@ -96,6 +96,7 @@ void MaskingCore::pass_on(const std::shared_ptr<const Request>& request,
     event.index = index;
     event.finish = FinishReason::kError;
     event.error = made.status().message();
+    event.error_code = made.status().code();
     events.push_back(std::move(event));
   }
   on_events_(std::move(events));

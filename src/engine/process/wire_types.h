@@ -77,9 +77,10 @@ void fields(Archive& archive, T& sampled) {
 template <typename Archive, Is<SequenceEvent> T>
 void fields(Archive& archive, T& event) {
   auto& [request, index, sequence, has_token, token, finish, stop_token, hide_token, error,
-         prompt_logprobs, prompt_logprobs_first, num_cached_tokens, first_scheduled] = event;
+         error_code, prompt_logprobs, prompt_logprobs_first, num_cached_tokens, first_scheduled] =
+      event;
   archive(request, index, sequence, has_token, token, finish, stop_token, hide_token, error,
-          prompt_logprobs, prompt_logprobs_first, num_cached_tokens, first_scheduled);
+          error_code, prompt_logprobs, prompt_logprobs_first, num_cached_tokens, first_scheduled);
 }
 
 template <typename Archive, Is<EngineStats> T>
@@ -113,10 +114,10 @@ template <typename Archive, Is<ModelInfo> T>
 void fields(Archive& archive, T& info) {
   auto& [name, architecture, dtype, device, vocab_size, max_model_len, block_size, num_kv_blocks,
          num_parameters, weight_bytes, kv_cache_bytes, max_num_seqs, max_num_batched_tokens,
-         prefix_caching, eos_token_ids, default_sampling] = info;
+         max_logprobs, prefix_caching, eos_token_ids, default_sampling] = info;
   archive(name, architecture, dtype, device, vocab_size, max_model_len, block_size, num_kv_blocks,
           num_parameters, weight_bytes, kv_cache_bytes, max_num_seqs, max_num_batched_tokens,
-          prefix_caching, eos_token_ids, default_sampling);
+          max_logprobs, prefix_caching, eos_token_ids, default_sampling);
 }
 
 template <typename Archive, Is<ModelOptions> T>
