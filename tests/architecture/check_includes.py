@@ -23,21 +23,23 @@ MAY_INCLUDE = {
     "serve": ["base", "text"],
     "http": ["base"],
     "hub": ["http"],
-    "cli": ["serve", "hub"],
+    "trace": ["http"],
+    "cli": ["serve", "hub", "trace"],
 }
 # Files that join rooms on purpose.
 EXCEPTIONS = {("engine/make_engine.cc", "backend/cpu"), ("engine/make_engine.cc", "backend/cuda")}
 # Heavy or foreign headers and the rooms (or files) that may see them.
 FOREIGN = {
-    r"boost/(asio|beast)": ["serve/"],
-    r"boost/json": ["base/value.cc", "text/", "serve/"],
+    r"boost/asio": ["serve/transport/"],
+    r"boost/beast": [],
+    r"boost/json": ["base/value.cc", "text/"],
     r"CLI/": ["cli/"],
     r"yaml-cpp": ["cli/"],
     r"cuda|cublas|nccl": ["backend/cuda/"],
     r"immintrin|x86intrin": ["backend/cpu/"],
     r"pcre2": ["text/"],
     r"utf8proc": ["text/", "cli/terminal/"],
-    r"openssl/": ["http/", "hub/"],
+    r"openssl/": ["http/", "hub/", "serve/transport/", "serve/access/"],
 }
 
 
