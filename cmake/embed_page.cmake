@@ -1,5 +1,5 @@
 # cmake -DSOURCE=folder -DOUTPUT=file.cc -P embed_page.cmake
-# Writes page_files() (src/serve/page.h): every file of the folder, compressed, as bytes of the program. index.html is `/`,
+# Writes page_files() (src/serve/views/page.h): every file of the folder, compressed, as bytes of the program. index.html is `/`,
 # every other file `/page/<name>`.
 set(types html "text/html\\; charset=utf-8" css "text/css\\; charset=utf-8" js "text/javascript\\; charset=utf-8"
           svg "image/svg+xml")
@@ -41,7 +41,7 @@ foreach(name index.html ${names})
 endforeach()
 
 file(WRITE ${OUTPUT} "// Made by cmake/embed_page.cmake.
-#include \"serve/page.h\"
+#include \"serve/views/page.h\"
 
 namespace octavo::serve {
 namespace {

@@ -24,11 +24,19 @@ struct ServeOptions {
   ModelSource source;
   serve::ServerOptions server;
   bool disable_log_stats = false;
+  std::string otlp_traces_endpoint;  // a URL; empty: no traces
+};
+
+// Of `octavo run-batch`, beside ServeOptions.
+struct RunBatchOptions {
+  std::string input_file, output_file;  // "-": standard input, standard output
+  int max_concurrency = 0;              // 0: twice what the model runs at once
 };
 
 // The targets must outlive `flags`.
 void declare_engine_flags(FlagSet& flags, EngineOptions& engine, ModelSource& source);
 FlagSet make_serve_flags(ServeOptions& options);
+FlagSet make_run_batch_flags(ServeOptions& options, RunBatchOptions& batch);
 // What follows from several flags and the environment together: API keys from OCTAVO_API_KEY or
 // VLLM_API_KEY, no statistics with --disable-log-stats. Call after flags.parse().
 void finish_serve_options(ServeOptions& options);

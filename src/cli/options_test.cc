@@ -219,6 +219,34 @@ TEST(ServeOptionsTest, ApiKeysComeFromTheEnvironmentWithoutAFlag) {
   unsetenv("VLLM_API_KEY");
 }
 
+TEST(ServeOptionsTest, LimitsAreOffUnlessGiven) {
+  const serve::ClientLimits none = parse({}).options.server.limits;
+  EXPECT_EQ(none.max_streams_per_client + none.max_queue, 0);
+  EXPECT_TRUE(none.rate_per_client.off() && none.key_failures_per_client.off());
+  const Parsed p = parse({"--max-streams-per-client=4", "--max-queue", "9",
+                          "--rate-limit-per-client", "600/m", "--key-failures-per-client", "5/h",
+                          "--h11-max-incomplete-event-size=8K", "--h11-max-header-count=50"});
+  ASSERT_TRUE(p.status.ok()) << p.status.message();
+  EXPECT_EQ(p.options.server.limits.max_streams_per_client, 4);
+  EXPECT_EQ(p.options.server.limits.max_queue, 9);
+  EXPECT_EQ(p.options.server.limits.rate_per_client.per_second(), 10);
+  EXPECT_EQ(p.options.server.limits.key_failures_per_client.count, 5);
+  EXPECT_EQ(p.options.server.max_header_bytes, 8192u);
+  EXPECT_EQ(p.options.server.max_header_count, 50);
+  EXPECT_EQ(parse({"--rate-limit-per-client", "fast"}).status.message(),
+            "--rate-limit-per-client: 'fast' is no rate: a whole number, then /s, /m or /h");
+  EXPECT_FALSE(parse({"--max-queue", "-1"}).status.ok());
+}
+
+TEST(ServeOptionsTest, AKeyFileLeavesTheEnvironmentOut) {
+  setenv("OCTAVO_API_KEY", "secret", 1);
+  Parsed p = parse({"--api-key-file", "keys"});
+  finish_serve_options(p.options);
+  EXPECT_TRUE(p.options.server.api_keys.empty());
+  EXPECT_EQ(p.options.server.api_key_file, "keys");
+  unsetenv("OCTAVO_API_KEY");
+}
+
 TEST(Counts, FollowVllmsRule) {
   EXPECT_EQ(*parse_count("4096"), 4096);
   EXPECT_EQ(*parse_count("1k"), 1000);
@@ -250,6 +278,45 @@ TEST(ModelPath, FindsHuggingFaceSnapshotsAndBundledModels) {
   EXPECT_FALSE(find_bundled_model(places).ok());
   fs::create_directories(cache / kBundledModel);
   EXPECT_EQ(*find_bundled_model(places), (cache / kBundledModel).string());
+}
+
+TEST(TransportFlags, SayHowClientsReachTheServer) {
+  const Parsed p =
+      parse({"--uds", "/run/o.sock", "--ssl-certfile", "c", "--ssl-keyfile=k", "--ssl-ca-certs",
+             "a", "--ssl-cert-reqs", "2", "--ssl-ciphers", "HIGH", "--enable-ssl-refresh",
+             "--root-path", "/llm/", "--forwarded-allow-ips", "10.0.0.0/8", "::1"});
+  ASSERT_TRUE(p.status.ok()) << p.status.message();
+  const serve::ServerOptions& server = p.options.server;
+  EXPECT_EQ(server.uds, "/run/o.sock");
+  EXPECT_EQ(server.tls.certfile, "c");
+  EXPECT_EQ(server.tls.keyfile, "k");
+  EXPECT_EQ(server.tls.ca_certs, "a");
+  EXPECT_EQ(server.tls.cert_reqs, 2);
+  EXPECT_EQ(server.tls.ciphers, "HIGH");
+  EXPECT_TRUE(server.tls.refresh);
+  EXPECT_EQ(server.root_path, "/llm") << "without the slash that some write";
+  EXPECT_EQ(server.forwarded_allow_ips, (Words{"10.0.0.0/8", "::1"}));
+  EXPECT_TRUE(parse({}).options.server.forwarded_allow_ips.empty()) << "nobody is believed";
+  EXPECT_FALSE(parse({"--ssl-cert-reqs", "3"}).status.ok());
+  EXPECT_EQ(parse({"--root-path", "llm"}).status.message(),
+            "--root-path: 'llm' is no path such as /octavo");
+}
+
+TEST(TransportFlags, OriginsAreJsonListsAsInVllm) {
+  const Parsed none = parse({});
+  EXPECT_EQ(none.options.server.cors.origins, (Words{"*"}));
+  EXPECT_FALSE(none.options.server.cors.credentials);
+  const Parsed p = parse({"--allowed-origins", R"(["https://a","https://b"])", "--allowed-methods",
+                          R"(["GET"])", "--allowed-headers=[]", "--allow-credentials"});
+  ASSERT_TRUE(p.status.ok()) << p.status.message();
+  EXPECT_EQ(p.options.server.cors.origins, (Words{"https://a", "https://b"}));
+  EXPECT_EQ(p.options.server.cors.methods, (Words{"GET"}));
+  EXPECT_TRUE(p.options.server.cors.headers.empty());
+  EXPECT_TRUE(p.options.server.cors.credentials);
+  for (const char* text : {"*", "https://a", "{}", "[1]", ""}) {
+    EXPECT_EQ(parse({"--allowed-origins", text}).status.message(),
+              "--allowed-origins: must be a JSON list of strings, such as '[\"*\"]'");
+  }
 }
 
 }  // namespace

@@ -16,6 +16,8 @@ void AnswerPiece::merge(AnswerPiece&& more) {
   output.stop_reason = std::move(from.stop_reason);
   output.num_output_tokens = from.num_output_tokens;
   chat.merge(std::move(more.chat));
+  times = more.times;
+  cached_tokens = more.cached_tokens;
 }
 
 }  // namespace octavo::serve

@@ -14,9 +14,9 @@
 
 #include "octavo/outputs.h"
 #include "octavo/status.h"
-#include "serve/chat_answer.h"
-#include "serve/http_server.h"
-#include "serve/openai_request.h"
+#include "serve/openai/chat_answer.h"
+#include "serve/openai/openai_request.h"
+#include "serve/transport/http_server.h"
 
 namespace octavo::serve {
 
@@ -43,7 +43,9 @@ struct AnswerPrompt {
 // What one choice gained, or all of it.
 struct AnswerPiece {
   CompletionOutput output;
-  ChatDelta chat;  // of a chat: the output's text, taken apart and out of it
+  ChatDelta chat;         // of a chat: the output's text, taken apart and out of it
+  RequestMetrics times;   // of its prompt's request, so far
+  int cached_tokens = 0;  // of its prompt
   // Adds what came after.
   void merge(AnswerPiece&& more);
 };
@@ -54,6 +56,7 @@ struct Usage {
   int64_t cached_tokens = 0;
   std::optional<int64_t>
       reasoning_tokens;  // of the completion's; told only of chats that are parsed
+  RequestMetrics times;  // of all prompts: the earliest beginnings, the latest end
 };
 
 // Events of one choice of a stream.
@@ -74,6 +77,9 @@ class AnswerFormat {
 
   const AnswerHead& head() const { return head_; }
 
+  // Appends what a stream begins with: once, as soon as the engine has accepted every prompt and
+  // before anything else of the stream. Of the prompts only the token ids may be looked at.
+  virtual void begin_stream(std::string& /*out*/, const std::vector<AnswerPrompt>& /*prompts*/) {}
   // The writer refers to this format.
   virtual std::unique_ptr<ChoiceWriter> choice(int index) = 0;
   // Appends what ends a stream: after the events of every choice, or, by a failure, in their midst.

@@ -7,6 +7,15 @@ namespace octavo::serve {
 namespace {
 
 constexpr std::string_view kShapePrefix = "body";
+// Of a message, which may quote what came; nobody reads more.
+constexpr size_t kMaxMessageBytes = 2000;
+constexpr size_t kMaxParamBytes = 200;
+
+std::string clipped(std::string_view text, size_t most) {
+  if (text.size() <= most) return std::string(text);
+  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xC0) == 0x80) --most;  // UTF-8
+  return std::string(text.substr(0, most)) + "…";
+}
 
 std::string_view error_type(int status, std::string_view param) {
   switch (status) {
@@ -32,6 +41,25 @@ std::string_view error_type(int status, std::string_view param) {
       return "ServiceUnavailableError";
     default:
       return "InternalServerError";
+  }
+}
+
+std::string_view anthropic_type(int status) {
+  switch (status) {
+    case 401:
+      return "authentication_error";
+    case 403:
+      return "permission_error";
+    case 404:
+      return "not_found_error";
+    case 413:
+      return "request_too_large";
+    case 429:
+      return "rate_limit_error";
+    case 503:
+      return "overloaded_error";
+    default:
+      return status < 500 ? "invalid_request_error" : "api_error";
   }
 }
 
@@ -75,13 +103,13 @@ Status shape_error(std::string_view field, std::string_view expectation) {
 std::string error_body(int status, std::string_view message, std::string_view param) {
   JsonWriter w;
   w.begin_object().key("error").begin_object();
-  w.key("message").string(message);
+  w.key("message").string(clipped(message, kMaxMessageBytes));
   w.key("type").string(error_type(status, param));
   w.key("param");
   if (param.empty()) {
     w.null();
   } else {
-    w.string(param);
+    w.string(clipped(param, kMaxParamBytes));
   }
   w.key("code").number(status).end_object().end_object();
   return std::move(w).take();
@@ -97,6 +125,43 @@ HttpResponse error_response(int status, std::string_view message, std::string_vi
 
 HttpResponse error_response(const Status& status) {
   return {.status = http_status(status.code()), .body = error_body(status)};
+}
+
+std::string anthropic_error_body(int status, std::string_view message, std::string_view param,
+                                 std::string_view request_id) {
+  std::string text(message);
+  if (param == "input_tokens") {
+    text.insert(0, "prompt is too long: ");  // Anthropic's own words
+  } else if (!param.empty() && message.find(param) == std::string_view::npos) {
+    text.insert(0, std::string(param) + ": ");
+  }
+  JsonWriter w;
+  w.begin_object().key("type").string("error").key("error").begin_object();
+  w.key("type").string(anthropic_type(status)).key("message");
+  w.string(clipped(text, kMaxMessageBytes)).end_object();
+  w.key("request_id");
+  if (request_id.empty()) {
+    w.null();
+  } else {
+    w.string(request_id);
+  }
+  w.end_object();
+  return std::move(w).take();
+}
+
+bool path_is_anthropic(std::string_view path) {
+  constexpr std::string_view kRoot = "/v1/messages";
+  return path.starts_with(kRoot) && (path.size() == kRoot.size() || path[kRoot.size()] == '/');
+}
+
+HttpResponse error_response_for(const HttpRequest& request, int status, std::string_view message,
+                                std::string_view param) {
+  if (!path_is_anthropic(request.path)) return error_response(status, message, param);
+  return {.status = status, .body = anthropic_error_body(status, message, param, request.id)};
+}
+
+HttpResponse error_response_for(const HttpRequest& request, const Status& status) {
+  return error_response_for(request, http_status(status.code()), status.message(), status.param());
 }
 
 }  // namespace octavo::serve

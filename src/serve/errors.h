@@ -1,11 +1,12 @@
-// Failures as HTTP answers: OpenAI's error object with vLLM's type names. Any thread.
+// Failures as HTTP answers: OpenAI's error object with vLLM's type names, and Anthropic's on the
+// paths of its dialect. Any thread.
 #pragma once
 
 #include <string>
 #include <string_view>
 
 #include "octavo/status.h"
-#include "serve/http_server.h"
+#include "serve/transport/http_server.h"
 
 namespace octavo::serve {
 
@@ -28,5 +29,17 @@ std::string error_body(const Status& status);
 
 HttpResponse error_response(int status, std::string_view message, std::string_view param = {});
 HttpResponse error_response(const Status& status);
+
+// Anthropic's: {"type":"error","error":{"type","message"},"request_id"}. It has no `param`: a field
+// that the message does not name comes before it.
+std::string anthropic_error_body(int status, std::string_view message, std::string_view param,
+                                 std::string_view request_id);
+
+// In the shape of the dialect that the request's path belongs to: Anthropic's for /v1/messages and
+// below, OpenAI's for all others and where the path is not known.
+HttpResponse error_response_for(const HttpRequest& request, int status, std::string_view message,
+                                std::string_view param = {});
+HttpResponse error_response_for(const HttpRequest& request, const Status& status);
+bool path_is_anthropic(std::string_view path);
 
 }  // namespace octavo::serve

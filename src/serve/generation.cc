@@ -1,8 +1,20 @@
 #include "serve/generation.h"
 
+#include <algorithm>
 #include <optional>
 
 namespace octavo::serve {
+
+namespace {
+
+RequestMetrics spanning(const RequestMetrics& a, const RequestMetrics& b) {
+  return {.arrival = std::min(a.arrival, b.arrival),
+          .first_scheduled = std::min(a.first_scheduled, b.first_scheduled),
+          .first_token = std::min(a.first_token, b.first_token),
+          .last_token = std::max(a.last_token, b.last_token)};
+}
+
+}  // namespace
 
 // What both kinds of sink do with an output beside its text.
 class Generation::Sink : public StreamSink {
@@ -20,11 +32,17 @@ class Generation::Sink : public StreamSink {
     if (!output.prompt_logprobs.empty())
       owner.prompts_[prompt_].logprobs = std::move(output.prompt_logprobs);
     std::vector<AnswerPiece> pieces;
-    for (CompletionOutput& choice : output.outputs) pieces.push_back(take_apart(std::move(choice)));
+    for (CompletionOutput& choice : output.outputs) {
+      AnswerPiece& piece = pieces.emplace_back(take_apart(std::move(choice)));
+      piece.times = output.metrics;
+      piece.cached_tokens = output.num_cached_tokens;
+    }
     const bool wanted = deliver(pieces);
     if (output.finished) {
       const auto prompt_tokens = static_cast<int64_t>(owner.prompts_[prompt_].token_ids.size());
-      Usage usage{.prompt_tokens = prompt_tokens, .cached_tokens = output.num_cached_tokens};
+      Usage usage{.prompt_tokens = prompt_tokens,
+                  .cached_tokens = output.num_cached_tokens,
+                  .times = output.metrics};
       if (!owner.head_.options.echo_only) {
         for (const Choice& choice : choices_) usage.completion_tokens += choice.tokens;
       }
@@ -79,6 +97,7 @@ class Generation::StreamingSink final : public Sink {
   };
 
   bool deliver(std::vector<AnswerPiece>& pieces) override {
+    owner_->open_stream();  // first: a format may number its events
     buffer_.clear();
     for (AnswerPiece& piece : pieces) append(std::move(piece));
     return buffer_.empty() || owner_->exchange_->write(buffer_);
@@ -178,7 +197,17 @@ void Generation::start(std::vector<GenerateRequest> requests) {
       return;
     }
   }
-  if (head_.options.stream) exchange_->begin_stream("text/event-stream; charset=utf-8");
+  if (!head_.options.stream) return;
+  open_stream();
+  exchange_->begin_stream("text/event-stream; charset=utf-8");
+}
+
+void Generation::open_stream() {
+  std::call_once(opened_, [this] {
+    std::string beginning;
+    format_->begin_stream(beginning, prompts_);
+    if (!beginning.empty()) exchange_->write(beginning);
+  });
 }
 
 void Generation::cancel() {
@@ -194,6 +223,7 @@ void Generation::cancel() {
 void Generation::prompt_finished(const Usage& usage) {
   {
     const std::lock_guard lock(mutex_);
+    usage_.times = usage_.prompt_tokens == 0 ? usage.times : spanning(usage_.times, usage.times);
     usage_.prompt_tokens += usage.prompt_tokens;
     usage_.completion_tokens += usage.completion_tokens;
     usage_.cached_tokens += usage.cached_tokens;
@@ -211,6 +241,7 @@ void Generation::prompt_finished(const Usage& usage) {
 }
 
 void Generation::finish_stream() {
+  open_stream();
   std::string tail;
   format_->end_stream(tail, usage_);
   exchange_->write(tail);
@@ -241,6 +272,7 @@ void Generation::fail(const Status& status) {
     exchange_->respond(format_->error(status));
     return;
   }
+  open_stream();
   std::string tail;
   format_->fail_stream(tail, status);
   exchange_->write(tail);

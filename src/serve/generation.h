@@ -16,8 +16,8 @@
 
 #include "octavo/engine_client.h"
 #include "serve/answer_format.h"
-#include "serve/http_server.h"
 #include "serve/task_pool.h"
+#include "serve/transport/http_server.h"
 
 namespace octavo::serve {
 
@@ -36,6 +36,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   class StreamingSink;
   class CollectingSink;
 
+  // Writes what the stream begins with, if nobody has yet: a sink may be faster than start().
+  void open_stream();
   // What a prompt's sink reports with its last output.
   void prompt_finished(const Usage& usage);
   void fail(const Status& status);
@@ -51,6 +53,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   std::vector<std::vector<AnswerPiece>> collected_;  // by prompt; likewise
   std::atomic<int> unfinished_;
   std::atomic<bool> failed_ = false;
+  std::once_flag opened_;
 
   std::mutex mutex_;
   Usage usage_;                          // guarded

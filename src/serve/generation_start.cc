@@ -8,10 +8,15 @@
 #include "base/status_macros.h"
 #include "serve/generation.h"
 #include "serve/random_id.h"
+#include "serve/request_origin.h"
+#include "serve/running_generations.h"
 
 namespace octavo::serve {
 
 namespace {
+
+constexpr size_t kMaxIdBytes = 512;
+constexpr size_t kMaxChoices = 16384;  // of one request: each holds memory from its first step on
 
 StatusOr<int64_t> request_priority(const HttpRequest& request, const GenerationFields& fields) {
   if (fields.priority) return *fields.priority;
@@ -43,7 +48,11 @@ std::string answer_id(std::string_view prefix, const HttpRequest& request,
   const std::string_view header = request.header("x-request-id");
   std::string id(prefix);
   if (!header.empty()) return id.append(header);
-  return id.append(fields.request_id.empty() ? random_hex(32) : fields.request_id);
+  if (!fields.request_id.empty()) return id.append(fields.request_id);
+  // The answer's header and body are to show that they belong together.
+  std::string_view own = request.id;
+  if (own.starts_with("req_")) own.remove_prefix(4);
+  return own.empty() ? id.append(random_hex(32)) : id.append(own);
 }
 
 }  // namespace
@@ -54,8 +63,14 @@ AnswerHead make_head(const ServerContext& context, const HttpRequest& request,
                   .model = fields.model.empty() ? context.model_names.front() : fields.model,
                   .created = unix_seconds(),
                   .options = fields.answer};
-  head.options.stream_interval =
-      std::max(fields.answer.stream_interval, context.options.stream_interval);
+  head.options.request_metrics =
+      fields.answer.request_metrics && context.options.enable_per_request_metrics;
+  const ServerOptions& server = context.options;
+  if (head.options.stream && server.enable_force_include_usage) {
+    head.options.include_usage = head.options.continuous_usage = true;
+  }
+  head.options.tokens_as_ids = fields.tokens_as_ids.value_or(server.return_tokens_as_token_ids);
+  head.options.stream_interval = std::max(fields.answer.stream_interval, server.stream_interval);
   return head;
 }
 
@@ -64,6 +79,11 @@ Status start_generation(ServerContext& context, const HttpRequest& request,
                         std::vector<AnswerPrompt> prompts, std::shared_ptr<HttpExchange> exchange) {
   const ModelInfo& model = context.engine.model();
   const AnswerHead& head = format->head();
+  if (head.id.size() > kMaxIdBytes) {  // every event of a stream repeats it
+    return invalid_argument("The request's id is longer than " + std::to_string(kMaxIdBytes) +
+                            " bytes.")
+        .with_param("request_id");
+  }
   ASSIGN_OR_RETURN(const int64_t priority, request_priority(request, fields));
   std::vector<GenerateRequest> requests;
   requests.reserve(prompts.size());
@@ -88,12 +108,21 @@ Status start_generation(ServerContext& context, const HttpRequest& request,
     to_engine.priority = priority;
     to_engine.cache_salt = fields.cache_salt;
     to_engine.arrival = request.arrival;
+    to_engine.origin = request_origin(request, head.id);
+  }
+  const auto n = static_cast<size_t>(std::max(fields.sampling.n, 0));
+  if (requests.size() > 1 && n > kMaxChoices / requests.size()) {
+    return invalid_argument("The prompts times n are more than " + std::to_string(kMaxChoices) +
+                            " answers.")
+        .with_param("n");
   }
   if (context.options.enable_log_requests)
     log_request(head, fields, requests.front(), requests.size());
-  std::make_shared<Generation>(context.engine, context.pool, std::move(exchange), std::move(format),
-                               std::move(prompts))
-      ->start(std::move(requests));
+  const std::string id = head.id;  // the format goes
+  auto generation = std::make_shared<Generation>(context.engine, context.pool, std::move(exchange),
+                                                 std::move(format), std::move(prompts));
+  if (context.running != nullptr) context.running->add(id, generation);
+  generation->start(std::move(requests));
   return ok_status();
 }
 

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "serve/answer_format.h"
-#include "serve/http_server.h"
-#include "serve/openai_request.h"
+#include "serve/openai/openai_request.h"
 #include "serve/server_context.h"
+#include "serve/transport/http_server.h"
 
 namespace octavo::serve {
 

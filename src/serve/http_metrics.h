@@ -15,6 +15,7 @@ class HttpMetrics {
   // values.
   void record(std::string_view method, std::string_view handler, int status, double seconds);
   std::string text() const { return registry_.text(); }
+  MetricsRegistry& registry() { return registry_; }
 
  private:
   MetricsRegistry registry_;

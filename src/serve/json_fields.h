@@ -19,10 +19,15 @@ namespace octavo::serve {
 // An integer, or a double without fraction, within int32; otherwise none.
 std::optional<TokenId> as_token_id(const Value& value);
 
+// A request's body as a Value. Errors: no JSON (parse_json), or more values than a request can
+// need: each takes 56 bytes while it is parsed, and two in a body like "[0,0,0,…".
+StatusOr<Value> parse_body(std::string_view body);
+
 class JsonFields {
  public:
-  // `object` must outlive this. Anything but a dict fails at once.
-  explicit JsonFields(const Value& object);
+  // `object` must outlive this. Anything but a dict fails at once. `path` stands before the names
+  // in errors: "stream_options.".
+  explicit JsonFields(const Value& object, std::string path = "");
 
   const Status& status() const { return status_; }
   void fail(Status status) {
@@ -53,7 +58,10 @@ class JsonFields {
   const Value::Dict* dict(std::string_view name);
 
  private:
+  void fail_shape(std::string_view name, std::string_view expectation);
+
   const Value& object_;
+  const std::string path_;
   Status status_;
 };
 

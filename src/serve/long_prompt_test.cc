@@ -37,7 +37,7 @@ class LongPrompts : public testing::Test {
                      {.io_threads = 2}};
 };
 
-TEST_F(LongPrompts, HoldUpNoStreamWhileEveryIoThreadEncodesOne) {
+TEST_F(LongPrompts, HoldUpNeitherStreamsNorShortPromptsWhileEveryThreadForThemEncodesOne) {
   TestClient streaming(server_.port());
   streaming.send_request("POST", "/v1/completions", completion("hi", 500, true));
   ASSERT_TRUE(streaming.read_until("data: "));
@@ -49,9 +49,11 @@ TEST_F(LongPrompts, HoldUpNoStreamWhileEveryIoThreadEncodesOne) {
                       [&client, &body] { return client.post("/v1/completions", body); });
   };
   auto first_answer = post(first), second_answer = post(second);
-  // Both encode, and the stream has to go on without an I/O thread.
+  // Both encode, and the others have to go on without their threads.
   EXPECT_TRUE(begun_.try_acquire_for(30s) && begun_.try_acquire_for(30s));
   EXPECT_TRUE(streaming.read_until("data: [DONE]"));
+  TestClient third(server_.port());
+  EXPECT_EQ(third.post("/v1/completions", completion("hi", 1, false)).status, 200);
 
   go_on_.count_down();
   EXPECT_EQ(first_answer.get().status, 200);

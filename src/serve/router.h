@@ -1,26 +1,47 @@
-// Router: which code answers which path, and what is checked before it: API keys, methods, content
-// type, JSON. handle() runs on the io thread and answers small GETs there; bodies are parsed on the
-// I/O pool.
+// Router: which code answers which path, and what is checked before it: API keys and limits (from
+// the head alone), methods, content type, JSON. handle() runs on the io thread and answers small
+// GETs there; bodies are parsed on the I/O pool.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
-#include "serve/http_server.h"
+#include "serve/access/admission.h"
 #include "serve/server_context.h"
+#include "serve/transport/cors.h"
+#include "serve/transport/http_server.h"
 
 namespace octavo::serve {
 
 class Router {
  public:
-  explicit Router(ServerContext& context) : context_(context) {}
+  struct RouteView {
+    std::string_view path;     // "/v1/responses/{id}"; with prefix, something follows it
+    std::string_view methods;  // "GET, POST"
+    bool prefix = false;
+  };
+  // All that any server may have.
+  static std::vector<RouteView> routes();
+
+  Router(ServerContext& context, std::unique_ptr<ApiKeys> keys);
+
+  // From the head of a request: the answer that refuses it, or nothing. io thread.
+  std::optional<HttpResponse> admit(HttpRequest& request);
 
   void handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange);
   // Access log, metrics and load, once an answer has been sent or its client has left. io thread.
   void answered(const HttpRequest& request, int status, double seconds);
+  // The body of an answer that the transport gives by itself. io thread.
+  HttpResponse refusal_of_transport(const HttpRequest& request, int status,
+                                    const std::string& message);
 
  private:
   ServerContext& context_;
+  const Cors cors_;
+  Admission admission_;
 };
 
 }  // namespace octavo::serve

@@ -15,10 +15,12 @@
 #include "base/status_macros.h"
 #include "serve/answer_parsers.h"
 #include "serve/errors.h"
-#include "serve/http_server.h"
+#include "serve/random_id.h"
 #include "serve/router.h"
 #include "serve/server_context.h"
 #include "serve/stats_log.h"
+#include "serve/transport/http_server.h"
+#include "serve/transport/proxy.h"
 
 namespace octavo::serve {
 
@@ -36,13 +38,75 @@ void raise_descriptor_limit() {
     log_warning("serve", "cannot raise the limit of open descriptors");
 }
 
+// What happens to every request before anything else looks at it.
+class Reception {
+ public:
+  static StatusOr<Reception> make(const ServerOptions& options) {
+    ASSIGN_OR_RETURN(TrustedProxies proxies, TrustedProxies::parse(options.forwarded_allow_ips));
+    StatusOr<std::string> root_path = parse_root_path(options.root_path);
+    if (!root_path.ok()) return root_path.status().with_context("--root-path");
+    return Reception(std::move(proxies), *std::move(root_path), Cors(options.cors),
+                     options.enable_request_id_headers);
+  }
+
+  // Headers for the answer.
+  HttpHeaders receive(HttpRequest& request) const {
+    proxies_.apply(request);
+    strip_root_path(request, root_path_);
+    HttpHeaders headers = cors_.answer_headers(request);
+    if (path_is_anthropic(request.path)) {
+      request.id = "req_" + random_hex(24);
+      headers.emplace_back("request-id", request.id);
+    }
+    if (request_ids_) headers.emplace_back("x-request-id", name_request(request));
+    return headers;
+  }
+
+ private:
+  Reception(TrustedProxies proxies, std::string root_path, Cors cors, bool request_ids)
+      : proxies_(std::move(proxies)),
+        root_path_(std::move(root_path)),
+        cors_(std::move(cors)),
+        request_ids_(request_ids) {}
+
+  // The client's X-Request-Id, or one that the request gets.
+  static std::string name_request(HttpRequest& request) {
+    const std::string_view given = request.header("x-request-id");
+    if (!given.empty()) return std::string(given);
+    if (request.id.empty()) request.id = random_hex(32);
+    return request.id;
+  }
+
+  TrustedProxies proxies_;
+  std::string root_path_;
+  Cors cors_;
+  bool request_ids_;
+};
+
+// Null for plain HTTP.
+StatusOr<std::shared_ptr<TlsAcceptor>> load_tls(const TlsOptions& options) {
+  if (!options.certfile.empty() || !options.keyfile.empty()) return TlsAcceptor::load(options);
+  if (!options.ca_certs.empty() || options.cert_reqs != 0) {
+    return invalid_argument("--ssl-ca-certs and --ssl-cert-reqs need --ssl-certfile");
+  }
+  return std::shared_ptr<TlsAcceptor>();
+}
+
 }  // namespace
+
+Status check_server_options(const ServerOptions& options) {
+  if (const auto tls = load_tls(options.tls); !tls.ok()) return tls.status();
+  return Reception::make(options).status();
+}
 
 Status run_server(EngineClient& engine, const ServerOptions& options) {
   raise_descriptor_limit();
+  ASSIGN_OR_RETURN(const std::shared_ptr<TlsAcceptor> tls, load_tls(options.tls));
+  ASSIGN_OR_RETURN(const Reception reception, Reception::make(options));
   ASSIGN_OR_RETURN(AnswerParsers parsers, choose_parsers(options, engine));
   ServerContext context(engine, options, std::move(parsers));
-  Router router(context);
+  ASSIGN_OR_RETURN(auto keys, ApiKeys::load(options.api_keys, options.api_key_file));
+  Router router(context, std::move(keys));
   std::thread drain;
 
   HttpServer* server_pointer = nullptr;  // the callbacks below run only while `server` does
@@ -65,29 +129,38 @@ Status run_server(EngineClient& engine, const ServerOptions& options) {
   HttpServer server({
       .max_body_bytes = options.max_body_bytes,
       .max_header_bytes = options.max_header_bytes,
+      .max_header_count = options.max_header_count,
       .max_unsent_bytes = options.max_unsent_bytes,
       .keep_alive_seconds = options.keep_alive_seconds,
+      .tls = tls,
+      .on_received = [&](HttpRequest& request) { return reception.receive(request); },
+      .admit = [&](HttpRequest& request) { return router.admit(request); },
       .handler =
           [&](HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
             router.handle(std::move(request), std::move(exchange));
           },
-      .make_error = [](int status,
-                       const std::string& message) { return error_response(status, message); },
+      .make_error =
+          [&](const HttpRequest& request, int status, const std::string& message) {
+            return router.refusal_of_transport(request, status, message);
+          },
       .on_answered = [&](const HttpRequest& request, int status,
                          double seconds) { router.answered(request, status, seconds); },
       .on_signal = on_signal,
   });
   server_pointer = &server;
-  if (Status status = server.listen(options.host, options.port); !status.ok()) return status;
+  RETURN_IF_ERROR(options.uds.empty() ? server.listen(options.host, options.port)
+                                      : server.listen_unix(options.uds));
 
   {
     const StatsLog stats(engine, options.log_stats_seconds);
     server.run([&] {
-      if (options.on_ready) options.on_ready(options.host, server.port());
+      const std::string& place = options.uds.empty() ? options.host : options.uds;
+      if (options.on_ready) options.on_ready(place, server.port());
     });
   }
   if (drain.joinable()) drain.join();
   engine.shutdown(0);
+  context.long_body_pool.join();
   context.pool.join();
   return ok_status();
 }

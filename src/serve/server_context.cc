@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "serve/running_generations.h"
 
 namespace octavo::serve {
 
@@ -14,7 +15,12 @@ ServerContext::ServerContext(EngineClient& engine_client, const ServerOptions& s
       model_names(options.served_model_names.empty() ? std::vector<std::string>{engine.model().name}
                                                      : options.served_model_names),
       started(unix_seconds()),
-      pool(options.io_threads) {}
+      running(options.dev_mode ? std::make_unique<RunningGenerations>() : nullptr),
+      responses(options.response_store_bytes, options.response_store_seconds),
+      pool(options.io_threads),
+      long_body_pool(options.io_threads, TaskPool::Priority::kBackground) {}
+
+ServerContext::~ServerContext() = default;
 
 Status ServerContext::check_model(const std::string& model) const {
   if (model.empty() ||

@@ -13,7 +13,9 @@ namespace octavo::serve {
 
 class TaskPool {
  public:
-  explicit TaskPool(int threads);
+  // kBackground: the threads yield the processor to all others of the process.
+  enum class Priority { kNormal, kBackground };
+  explicit TaskPool(int threads, Priority priority = Priority::kNormal);
   ~TaskPool() { join(); }
 
   // Any thread. Dropped after join() began.
@@ -24,6 +26,7 @@ class TaskPool {
  private:
   void work();
 
+  const Priority priority_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::function<void()>> tasks_;  // guarded

@@ -154,6 +154,10 @@ RequestOutput FakeEngine::make_output(const Active& active) const {
   out.request_id = active.request.request_id;
   out.num_prompt_tokens = static_cast<int>(active.request.prompt_token_ids.size());
   out.num_cached_tokens = 3;
+  out.metrics = {.arrival = 8,
+                 .first_scheduled = 8.5,
+                 .first_token = 8.75,
+                 .last_token = 8.75 + 0.125 * active.position};
   const bool last = active.position + 1 >= sampling.max_tokens.value_or(1 << 30);
   const bool ends = !options_.says.empty() && position + 1 == options_.says.size();
   for (int choice = 0; choice < sampling.n; ++choice) {
@@ -204,6 +208,7 @@ void FakeEngine::run() {
       to_cancel.swap(to_cancel_);
       ending = ending_;
     }
+    if (options_.before_step && !ending) options_.before_step();
     std::vector<std::string> ended;
     std::erase_if(active, [&](Active& a) {
       bool alive = true;

@@ -52,6 +52,7 @@ class FakeEngine final : public EngineClient {
     std::string chat_template;     // what text() claims to have, for the choice of parsers
     int fail_at_token = -1;        // the engine fails the request at that token
     ByteText::OnEncode on_encode;  // called first thing by text().encode()
+    std::function<void()> before_step;  // called by the engine's thread; may wait
   };
   explicit FakeEngine(Options options);
   FakeEngine() : FakeEngine(Options()) {}

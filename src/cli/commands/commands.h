@@ -21,6 +21,7 @@ int list_command(const Words& args);
 int env_command(const Words& args);
 int tokenize_command(const Words& args);
 int render_command(const Words& args);
+int run_batch_command(const Words& args);
 // Not for users: the child of --engine-process, started by the program itself.
 int engine_child_command(const Words& args);
 

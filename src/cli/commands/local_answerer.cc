@@ -11,8 +11,8 @@
 
 #include "base/log.h"
 #include "base/status_macros.h"
-#include "serve/chat_messages.h"
-#include "serve/openai_request.h"
+#include "serve/openai/chat_messages.h"
+#include "serve/openai/openai_request.h"
 #include "text/parsers/output_parser.h"
 
 namespace octavo::cli {

@@ -25,11 +25,12 @@ constexpr Command kCommands[] = {
     {"tokenize", "encode and decode texts with a model's tokenizer, JSON line by JSON line",
      tokenize_command},
     {"render", "render conversations with a chat template, JSON line by JSON line", render_command},
+    {"run-batch", "answer a file of requests as OpenAI's batches have them", run_batch_command},
     {"env", "say what this machine has: CPU features, GPUs, memory", env_command},
 };
 
 // Commands of vLLM that have no counterpart here yet.
-constexpr const char* kForeign[] = {"launch", "run-batch", "train"};
+constexpr const char* kForeign[] = {"launch", "train"};
 
 void print_help(std::FILE* to) {
   std::fputs(

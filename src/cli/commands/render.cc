@@ -1,5 +1,5 @@
 // octavo render: conversations to prompts exactly as the template writes them, to compare our Jinja
-// with Python's. The server does more before it renders (serve/chat_messages.h).
+// with Python's. The server does more before it renders (serve/openai/chat_messages.h).
 #include <ctime>
 
 #include "base/clock.h"

@@ -2,12 +2,16 @@
 #include "serve/server.h"
 
 #include <cstdio>
+#include <cstdlib>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/status_macros.h"
 #include "cli/commands/commands.h"
 #include "cli/options.h"
 #include "octavo/engine_client.h"
+#include "trace/tracing_client.h"
 
 namespace octavo::cli {
 namespace {
@@ -21,22 +25,40 @@ std::string reachable(const std::string& host) {
 
 void print_ready(const EngineClient& engine, const serve::ServerOptions& options,
                  const std::string& host, int port, double seconds) {
-  const std::string url = "http://" + reachable(host) + ":" + std::to_string(port);
+  const std::string scheme = options.tls.certfile.empty() ? "http://" : "https://";
+  const bool uds = !options.uds.empty();
+  const std::string place = uds ? "localhost" : reachable(host) + ":" + std::to_string(port);
+  const std::string url = scheme + place;
+  const std::string curl = uds ? "curl --unix-socket " + options.uds : "curl";
   const std::string& name = options.served_model_names.front();
   const bool chat = engine.text().has_chat_template();
-  const std::string key =
-      options.api_keys.empty() ? "" : " -H \"Authorization: Bearer $OCTAVO_API_KEY\"";
+  const std::string key = options.api_keys.empty() && options.api_key_file.empty()
+                              ? ""
+                              : " -H \"Authorization: Bearer $OCTAVO_API_KEY\"";
   const std::string body = chat ? "\"messages\": [{\"role\": \"user\", \"content\": \"Hello!\"}]"
                                 : "\"prompt\": \"Once upon a time\"";
   const std::string browser =
-      options.disable_page ? "" : " in a browser, at " + url + "/, or with curl";
+      options.disable_page || uds ? "" : " in a browser, at " + url + "/, or with curl";
   std::printf(
-      "Octavo is ready after %.2f s: %s at %s/v1\n\nTry it%s:\n"
-      "  curl %s/v1/%s%s -H 'Content-Type: application/json' \\\n"
+      "Octavo is ready after %.2f s: %s at %s%s/v1\n\nTry it%s:\n"
+      "  %s %s/v1/%s%s -H 'Content-Type: application/json' \\\n"
       "    -d '{\"model\": \"%s\", %s, \"max_tokens\": 64}'\n",
-      seconds, name.c_str(), url.c_str(), browser.c_str(), url.c_str(),
-      chat ? "chat/completions" : "completions", key.c_str(), name.c_str(), body.c_str());
+      seconds, name.c_str(), uds ? (options.uds + ", ").c_str() : "", url.c_str(), browser.c_str(),
+      curl.c_str(), url.c_str(), chat ? "chat/completions" : "completions", key.c_str(),
+      name.c_str(), body.c_str());
   std::fflush(stdout);
+}
+
+// None without an endpoint.
+StatusOr<std::optional<trace::TraceOptions>> tracing_options(const std::string& endpoint) {
+  std::optional<trace::TraceOptions> none;
+  if (endpoint.empty()) return none;
+  ASSIGN_OR_RETURN(trace::TraceOptions options,
+                   trace::read_trace_options(endpoint, [](const char* name) -> std::string {
+                     const char* value = std::getenv(name);
+                     return value == nullptr ? "" : value;
+                   }));
+  return std::optional(std::move(options));
 }
 
 }  // namespace
@@ -50,10 +72,15 @@ int serve_command(const Words& args) {
   if (const Status status = apply_log_level(options.source.log_level); !status.ok())
     return report(status, kUsage);
   log_notices(flags);
+  if (const Status status = serve::check_server_options(options.server); !status.ok())
+    return report(status);
+  const auto tracing = tracing_options(options.otlp_traces_endpoint);
+  if (!tracing.ok()) return report(tracing.status(), kUsage);
 
   auto name = resolve_engine_paths(options.engine, options.source);
   if (!name.ok()) return report(name.status());
   if (options.server.served_model_names.empty()) options.server.served_model_names = {*name};
+  options.engine.model.served_name = options.server.served_model_names.front();
 
   log_info("serve", "loading " + *name + " from " + options.engine.model.model);
   auto engine =
@@ -62,7 +89,10 @@ int serve_command(const Words& args) {
   options.server.on_ready = [&](const std::string& host, int port) {
     print_ready(**engine, options.server, host, port, steady_seconds() - begin);
   };
-  const Status status = serve::run_server(**engine, options.server);
+  std::optional<trace::TracingClient> traced;
+  if (*tracing) traced.emplace(**engine, **tracing, options.server.served_model_names.front());
+  EngineClient& client = traced ? *traced : **engine;
+  const Status status = serve::run_server(client, options.server);
   (*engine)->shutdown(0);
   return status.ok() ? 0 : report(status);
 }
