@@ -11,10 +11,17 @@ from conftest import Server
 
 
 def child_of(server):
-    """Process id of the server's engine process, or None while there is none."""
+    """Process id of the server's engine process, or None while there is none, or none that runs its own program yet."""
     children = Path(f"/proc/{server.process.pid}/task").glob("*/children")
     pids = [int(pid) for path in children for pid in path.read_text().split()]
-    return pids[0] if pids else None
+    return next((pid for pid in pids if "engine-child" in words_of(pid)), None)
+
+
+def words_of(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def is_alive(pid):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from certificates import make_certificate
 from conftest import BIN, MODEL, Server
 from stand_in_hub import COMMIT, StandInHub, checksum
 
@@ -317,14 +318,7 @@ def test_progress_is_lines_where_there_is_no_terminal(hub, home):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    made = subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-                           "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "key.pem",
-                           "-out", folder / "cert.pem"], capture_output=True)
-    assert made.returncode == 0, made.stderr.decode()
-    both = folder / "both.pem"
-    both.write_bytes((folder / "key.pem").read_bytes() + (folder / "cert.pem").read_bytes())
-    return folder / "cert.pem", both
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 def test_https_checks_the_certificate_and_the_name(certificate, home):
