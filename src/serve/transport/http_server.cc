@@ -151,7 +151,11 @@ Status HttpServer::Impl::listen(const asio::generic::stream_protocol::endpoint& 
   if (error) {
     error_code ignored;
     acceptor.close(ignored);
-    return failed_precondition("cannot listen on " + place + ": " + error.message());
+    std::string message = "cannot listen on " + place + ": " + error.message();
+    if (error == asio::error::address_in_use) {
+      message += ". Stop the program that listens there, or choose another port with --port";
+    }
+    return failed_precondition(std::move(message));
   }
   return ok_status();
 }

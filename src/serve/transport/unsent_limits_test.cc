@@ -14,6 +14,8 @@ class SlowClients : public testing::Test {
     void flush() override {}
   };
 
+  ~SlowClients() override { ready_->close(); }  // streams and list hold each other
+
   std::shared_ptr<Exchange> make_stream() {
     auto stream = std::make_shared<Exchange>(ready_, &sender_, limits_);
     stream->begin_stream("text/event-stream");
