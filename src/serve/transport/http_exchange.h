@@ -30,6 +30,9 @@ inline void release(std::string& text) {
 // While all is more than `in_all`, a stream that keeps more than `share` is cut off, so that many
 // slow readers at once cost no more memory than this and their shares. Any thread.
 struct UnsentLimits {
+  UnsentLimits(size_t for_one, size_t for_all, size_t fair_share)
+      : per_stream(for_one), in_all(for_all), share(fair_share) {}
+
   const size_t per_stream;
   const size_t in_all;
   const size_t share;
