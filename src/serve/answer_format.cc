@@ -2,6 +2,8 @@
 
 #include <iterator>
 
+#include "serve/errors.h"
+
 namespace octavo::serve {
 
 void AnswerPiece::merge(AnswerPiece&& more) {
@@ -18,6 +20,10 @@ void AnswerPiece::merge(AnswerPiece&& more) {
   chat.merge(std::move(more.chat));
   times = more.times;
   cached_tokens = more.cached_tokens;
+}
+
+HttpResponse AnswerFormat::error(const Status& failure) {
+  return error_response(failure);
 }
 
 }  // namespace octavo::serve

@@ -89,7 +89,8 @@ class AnswerFormat {
   // The whole answer; `answers[i]` is all of choice i, `prompts[i / n]` is its prompt.
   virtual std::string body(const std::vector<AnswerPrompt>& prompts,
                            const std::vector<AnswerPiece>& answers, const Usage& usage) = 0;
-  virtual HttpResponse error(const Status& failure) = 0;
+  // In place of a whole answer; in OpenAI's shape unless a dialect has its own.
+  virtual HttpResponse error(const Status& failure);
 
  private:
   const AnswerHead head_;

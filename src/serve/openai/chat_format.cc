@@ -1,5 +1,4 @@
 #include "base/json_writer.h"
-#include "serve/errors.h"
 #include "serve/openai/chat_json.h"
 #include "serve/openai/logprobs_json.h"
 #include "serve/openai/openai_format.h"
@@ -100,7 +99,6 @@ class ChatFormat final : public AnswerFormat {
   void fail_stream(std::string& out, const Status& failure) override {
     append_stream_failure(out, failure);
   }
-  HttpResponse error(const Status& failure) override { return error_response(failure); }
 
   std::string body(const std::vector<AnswerPrompt>& prompts,
                    const std::vector<AnswerPiece>& answers, const Usage& usage) override {

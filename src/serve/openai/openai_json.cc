@@ -8,22 +8,6 @@ namespace octavo::serve {
 
 namespace {
 
-std::string_view finish_word(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::kNone:
-      return "";
-    case FinishReason::kStop:
-      return "stop";
-    case FinishReason::kLength:
-      return "length";
-    case FinishReason::kAbort:
-      return "abort";
-    case FinishReason::kError:
-      return "error";
-  }
-  return "error";
-}
-
 void append_number(std::string& out, int64_t value) {
   out += std::to_string(value);
 }
@@ -64,7 +48,7 @@ void append_finish_reason(std::string& out, const AnswerPiece& piece) {
   if (reason == FinishReason::kNone) {
     out += "null";
   } else {
-    const std::string_view word = piece.chat.called_tools ? "tool_calls" : finish_word(reason);
+    const std::string_view word = piece.chat.called_tools ? "tool_calls" : to_string(reason);
     out.append("\"").append(word).append("\"");
   }
 }

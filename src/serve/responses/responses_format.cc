@@ -92,8 +92,6 @@ class ResponsesFormat final : public AnswerFormat {
     return finish(ended(answer.output.finish_reason, usage), make_items(answer));
   }
 
-  HttpResponse error(const Status& failure) override { return error_response(failure); }
-
  private:
   class Writer final : public ChoiceWriter {
    public:

@@ -7,20 +7,11 @@
 #include <signal.h>
 
 #include <cstdio>
-#include <filesystem>
 
 namespace octavo::serve {
 
 TestCertificate::TestCertificate() {
-  std::string name = (std::filesystem::temp_directory_path() / "octavo_tls_XXXXXX").string();
-  folder = mkdtemp(name.data());
-  certfile = folder + "/cert.pem";
-  keyfile = folder + "/key.pem";
   renew();
-}
-
-TestCertificate::~TestCertificate() {
-  std::filesystem::remove_all(folder);
 }
 
 void TestCertificate::renew() {

@@ -6,16 +6,19 @@
 #include <string>
 #include <string_view>
 
+#include "base/testing_directory.h"
+
 namespace octavo::serve {
 
 // Writes a self-signed certificate for `localhost` and its key, in PEM, to new files.
 struct TestCertificate {
   TestCertificate();
-  ~TestCertificate();
-  TestCertificate(const TestCertificate&) = delete;
   // Another pair, in the same files.
   void renew();
-  std::string folder, certfile, keyfile;
+
+  const octavo::testing::TemporaryDirectory temporary;
+  const std::string folder = temporary.path().string();
+  const std::string certfile = folder + "/cert.pem", keyfile = folder + "/key.pem";
 };
 
 class TlsTestClient {

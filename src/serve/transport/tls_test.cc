@@ -24,7 +24,7 @@ HttpServerOptions tls_options(const TlsOptions& tls) {
   return {.keep_alive_seconds = 0.3, .read_seconds = 1, .tls = acceptor.ok() ? *acceptor : nullptr};
 }
 
-class Tls : public testing::Test {
+class Tls : public ::testing::Test {
  protected:
   TlsOptions options() const {
     return {.certfile = certificate_.certfile, .keyfile = certificate_.keyfile};

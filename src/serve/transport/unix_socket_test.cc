@@ -10,20 +10,15 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/testing_directory.h"
+
 namespace octavo::serve {
 namespace {
 
 namespace fs = std::filesystem;
 
-class UnixSocket : public testing::Test {
+class UnixSocket : public ::testing::Test {
  protected:
-  UnixSocket() {
-    std::string name = (fs::temp_directory_path() / "octavo_uds_XXXXXX").string();
-    folder_ = mkdtemp(name.data());
-    path_ = folder_ + "/socket";
-  }
-  ~UnixSocket() override { fs::remove_all(folder_); }
-
   // A listening socket at path_; closing it leaves the file.
   int listen_at_path() const {
     sockaddr_un address{};
@@ -34,7 +29,9 @@ class UnixSocket : public testing::Test {
     EXPECT_EQ(listen(fd, 1), 0);
     return fd;
   }
-  std::string folder_, path_;
+  const octavo::testing::TemporaryDirectory temporary_;
+  const std::string folder_ = temporary_.path().string();
+  const std::string path_ = folder_ + "/socket";
 };
 
 TEST_F(UnixSocket, AStaleFileIsRemovedAndALiveOneRefused) {
