@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "engine/engine.h"
 #include "engine/executor/worker_executor.h"
+#include "engine/testing_fake_runner.h"
 
 namespace octavo {
 namespace {
@@ -20,34 +21,6 @@ struct Options {
   int prompt = 1000;
   int steps = 500;
   double seconds_per_step = 0;
-};
-
-// Draws token 7 for every row.
-class InstantRunner final : public StepRunner {
- public:
-  explicit InstantRunner(double seconds) : seconds_(seconds) {}
-  void forward(const BatchPlan&) override {
-    if (seconds_ > 0) std::this_thread::sleep_for(std::chrono::duration<double>(seconds_));
-  }
-  void finish(const BatchPlan& plan, const StepMasks&) override {
-    StepResult result;
-    result.step = plan.step;
-    result.samples.resize(plan.samples.size());
-    for (SampledToken& sample : result.samples) sample.token = 7;
-    std::lock_guard lock(mutex_);
-    finished_.push_back(std::move(result));
-  }
-  StepResult collect() override {
-    std::lock_guard lock(mutex_);
-    StepResult result = std::move(finished_.front());
-    finished_.pop_front();
-    return result;
-  }
-
- private:
-  const double seconds_;
-  std::mutex mutex_;
-  std::deque<StepResult> finished_;
 };
 
 std::shared_ptr<Request> make_request(const Options& options, int key) {
@@ -68,15 +41,14 @@ double microseconds_a_step(const Options& options) {
   config.vocab_size = 1 << 17;
   const int blocks = options.sequences * ((config.max_model_len + 15) / 16 + 1);
   std::atomic<int> ended = 0;
-  Engine engine(config,
-                std::make_unique<KvManager>(std::vector<CacheGroupSpec>{{blocks, 0}}, 16, true),
-                std::make_unique<WorkerExecutor>(
-                    std::make_unique<InstantRunner>(options.seconds_per_step), 2),
-                EngineCore::Listener{.on_events = [&](std::vector<SequenceEvent> events) {
-                  for (const SequenceEvent& event : events) {
-                    if (event.finish != FinishReason::kNone) ++ended;
-                  }
-                }});
+  Engine engine(
+      config, std::make_unique<KvManager>(std::vector<CacheGroupSpec>{{blocks, 0}}, 16, true),
+      std::make_unique<WorkerExecutor>(std::make_unique<FakeRunner>(options.seconds_per_step), 2),
+      EngineCore::Listener{.on_events = [&](std::vector<SequenceEvent> events) {
+        for (const SequenceEvent& event : events) {
+          if (event.finish != FinishReason::kNone) ++ended;
+        }
+      }});
   const auto wait_until = [&](auto&& reached) {
     while (!reached()) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   };

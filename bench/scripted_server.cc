@@ -15,6 +15,7 @@
 #include "engine/engine_parts.h"
 #include "engine/executor/worker_executor.h"
 #include "engine/in_process_client.h"
+#include "engine/testing_finished_steps.h"
 #include "serve/server.h"
 
 namespace octavo {
@@ -59,24 +60,17 @@ class ScriptedDevice final : public StepRunner {
       const PlanRow& row = plan.rows[plan.samples[i].row];
       result.samples[i].token = script_[(row.start + row.num_tokens) % script_.size()];
     }
-    std::lock_guard lock(mutex_);
-    finished_.push_back(std::move(result));
+    finished_.push(std::move(result));
   }
 
-  StepResult collect() override {
-    std::lock_guard lock(mutex_);
-    StepResult result = std::move(finished_.front());
-    finished_.pop_front();
-    return result;
-  }
+  StepResult collect() override { return finished_.pop(); }
 
  private:
   using Clock = std::chrono::steady_clock;
   const std::vector<TokenId> script_;
   const std::chrono::duration<double> period_;
   Clock::time_point next_;
-  std::mutex mutex_;
-  std::deque<StepResult> finished_;  // guarded by mutex_
+  FinishedSteps finished_;
 };
 
 Options parse_options(int argc, char** argv) {
@@ -130,8 +124,8 @@ Status serve_script(const Options& options) {
   server.max_unsent_bytes = options.max_unsent_bytes;
   server.log_stats_seconds = 0;
   server.shutdown_timeout_seconds = 1;
-  server.on_ready = [](const std::string& host, int port) {
-    std::printf("http://%s:%d\n", host.c_str(), port);
+  server.on_ready = [](const serve::Listening& at) {
+    std::printf("http://%s:%d\n", at.host.c_str(), at.port);
     std::fflush(stdout);
   };
   return serve::run_server(engine, server);

@@ -2,10 +2,14 @@
 // token and no request id, and its size is bounded whatever the size of the cache or the queue.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "octavo/sampling_params.h"
 
 namespace octavo {
 
@@ -25,6 +29,34 @@ struct CacheMap {
   std::string runs;
 };
 
+// How the tokens of a sequence are drawn: of SamplingParams what is a number, and so tells nothing
+// of what a user wrote.
+struct SamplingView {
+  float temperature = 1;
+  float top_p = 1;
+  int top_k = 0;
+  float min_p = 0;
+  float presence_penalty = 0;
+  float frequency_penalty = 0;
+  float repetition_penalty = 1;
+  std::optional<int64_t> seed;  // as the request gave it
+  std::optional<int> logprobs;
+  bool ignore_eos = false;
+
+  static SamplingView of(const SamplingParams& p) {
+    return {.temperature = p.temperature,
+            .top_p = p.top_p,
+            .top_k = p.top_k,
+            .min_p = p.min_p,
+            .presence_penalty = p.presence_penalty,
+            .frequency_penalty = p.frequency_penalty,
+            .repetition_penalty = p.repetition_penalty,
+            .seed = p.seed,
+            .logprobs = p.logprobs,
+            .ignore_eos = p.ignore_eos};
+  }
+};
+
 // One sequence that runs or waits; tokens.
 struct SequenceView {
   bool running = false;
@@ -32,6 +64,8 @@ struct SequenceView {
   int cached = 0;    // of the prompt, found in the prefix cache
   int computed = 0;  // of prompt and output
   int output = 0;
+  int max_output = 0;  // where the answer ends at the latest
+  SamplingView sampling;
 };
 
 struct EngineState {

@@ -1,23 +1,16 @@
-// The flags that fill EngineOptions and ServerOptions. `serve` declares both; `bench latency` and
-// `bench throughput` declare the engine's. Names and defaults are those of `vllm serve`. Main
-// thread.
+// The flags of `serve` and `run-batch`, which fill EngineOptions and ServerOptions. Names and
+// defaults are those of `vllm serve`. Main thread.
 #pragma once
 
 #include <string>
 
+#include "cli/engine_flags.h"
 #include "cli/flags.h"
 #include "octavo/config.h"
 #include "octavo/status.h"
 #include "serve/server.h"
 
 namespace octavo::cli {
-
-// What the engine flags say beyond EngineOptions.
-struct ModelSource {
-  std::string revision;      // branch, tag or commit in the Hugging Face cache; empty: main
-  std::string download_dir;  // the cache's folder; empty: where HF_HOME and its kin say
-  std::string log_level;     // empty: OCTAVO_LOG_LEVEL, or info
-};
 
 struct ServeOptions {
   EngineOptions engine;
@@ -33,8 +26,7 @@ struct RunBatchOptions {
   int max_concurrency = 0;              // 0: twice what the model runs at once
 };
 
-// The targets must outlive `flags`.
-void declare_engine_flags(FlagSet& flags, EngineOptions& engine, ModelSource& source);
+// The targets must outlive the flags.
 FlagSet make_serve_flags(ServeOptions& options);
 FlagSet make_run_batch_flags(ServeOptions& options, RunBatchOptions& batch);
 // What follows from several flags and the environment together: API keys from OCTAVO_API_KEY or

@@ -238,7 +238,9 @@ std::vector<SequenceView> Scheduler::view(size_t most) const {
                        .prompt = entry->num_prompt(),
                        .cached = entry->num_cached,
                        .computed = entry->num_computed,
-                       .output = entry->num_output()});
+                       .output = entry->num_output(),
+                       .max_output = entry->request->max_tokens,
+                       .sampling = SamplingView::of(*entry->request->params)});
     }
   };
   add(impl_->running_);

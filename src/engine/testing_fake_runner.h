@@ -6,11 +6,11 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <deque>
 #include <mutex>
 #include <thread>
 
 #include "engine/executor/worker_executor.h"
+#include "engine/testing_finished_steps.h"
 
 namespace octavo {
 
@@ -46,14 +46,12 @@ class FakeRunner : public StepRunner {
       result.samples.push_back(token);
     }
     result.prompt_logprobs.resize(plan.prompt_logprobs.size());
-    std::lock_guard lock(mutex_);
-    finished_.push_back(std::move(result));
+    finished_.push(std::move(result));
   }
 
   StepResult collect() override {
+    StepResult result = finished_.pop();
     std::unique_lock lock(mutex_);
-    StepResult result = std::move(finished_.front());
-    finished_.pop_front();
     answers_.wait(lock, [&] { return result.step.value != hang_step || released_; });
     return result;
   }
@@ -76,10 +74,10 @@ class FakeRunner : public StepRunner {
  private:
   double seconds_;
   bool lost_ = false;
+  FinishedSteps finished_;
   std::mutex mutex_;
   std::condition_variable answers_;
-  std::deque<StepResult> finished_;  // guarded by mutex_
-  bool released_ = false;            // guarded by mutex_
+  bool released_ = false;  // guarded by mutex_
 };
 
 }  // namespace octavo

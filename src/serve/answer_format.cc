@@ -3,6 +3,7 @@
 #include <iterator>
 
 #include "serve/errors.h"
+#include "serve/openai/openai_json.h"
 
 namespace octavo::serve {
 
@@ -20,6 +21,10 @@ void AnswerPiece::merge(AnswerPiece&& more) {
   chat.merge(std::move(more.chat));
   times = more.times;
   cached_tokens = more.cached_tokens;
+}
+
+void AnswerFormat::fail_stream(std::string& out, const Status& failure) {
+  out.append("data: ").append(error_body(failure)).append("\n\n").append(kDoneEvent);
 }
 
 HttpResponse AnswerFormat::error(const Status& failure) {

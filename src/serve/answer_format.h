@@ -82,9 +82,10 @@ class AnswerFormat {
   virtual void begin_stream(std::string& /*out*/, const std::vector<AnswerPrompt>& /*prompts*/) {}
   // The writer refers to this format.
   virtual std::unique_ptr<ChoiceWriter> choice(int index) = 0;
-  // Appends what ends a stream: after the events of every choice, or, by a failure, in their midst.
+  // Appends what ends a stream: after the events of every choice, or, by a failure, in their midst;
+  // a failure's in OpenAI's shape unless a dialect has its own.
   virtual void end_stream(std::string& out, const Usage& usage) = 0;
-  virtual void fail_stream(std::string& out, const Status& failure) = 0;
+  virtual void fail_stream(std::string& out, const Status& failure);
 
   // The whole answer; `answers[i]` is all of choice i, `prompts[i / n]` is its prompt.
   virtual std::string body(const std::vector<AnswerPrompt>& prompts,

@@ -1,13 +1,11 @@
-// Router: which code answers which path, and what is checked before it: API keys and limits (from
-// the head alone), methods, content type, JSON. handle() runs on the io thread and answers small
-// GETs there; bodies are parsed on the I/O pool.
+// Router: what is checked before a route (routes.h) is called: API keys and limits (from the head
+// alone), methods, content type, JSON. handle() runs on the io thread and answers small GETs there;
+// bodies are parsed on the I/O pool.
 #pragma once
 
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
-#include <vector>
 
 #include "serve/access/admission.h"
 #include "serve/server_context.h"
@@ -18,14 +16,6 @@ namespace octavo::serve {
 
 class Router {
  public:
-  struct RouteView {
-    std::string_view path;     // "/v1/responses/{id}"; with prefix, something follows it
-    std::string_view methods;  // "GET, POST"
-    bool prefix = false;
-  };
-  // All that any server may have.
-  static std::vector<RouteView> routes();
-
   Router(ServerContext& context, std::unique_ptr<ApiKeys> keys);
 
   // From the head of a request: the answer that refuses it, or nothing. io thread.

@@ -155,7 +155,7 @@ Status run_server(EngineClient& engine, const ServerOptions& options) {
     const StatsLog stats(engine, options.log_stats_seconds);
     server.run([&] {
       const std::string& place = options.uds.empty() ? options.host : options.uds;
-      if (options.on_ready) options.on_ready(place, server.port());
+      if (options.on_ready) options.on_ready({place, server.port(), server.interrupter()});
     });
   }
   if (drain.joinable()) drain.join();

@@ -16,6 +16,15 @@
 
 namespace octavo::serve {
 
+// A server that answers requests.
+struct Listening {
+  std::string host;  // or the path of its Unix socket
+  int port = 0;      // 0 with a Unix socket
+  // Does what SIGTERM does, to this server alone. Any thread, at any time: once run_server() has
+  // returned it does nothing.
+  std::function<void()> interrupt;
+};
+
 struct ServerOptions {
   std::string host = "0.0.0.0";
   int port = 8000;  // 0: any free port, reported through on_ready
@@ -55,19 +64,18 @@ struct ServerOptions {
   bool dev_mode = false;  // routes for development: dev_routes.h
   // What /v1/responses keeps to be asked for again, in memory alone; 0 bytes: nothing.
   size_t response_store_bytes = 64u << 20;
-  double response_store_seconds = 24 * 3600;  // since its last use
-  int io_threads = 1;                         // threads that tokenise and render for requests
-  int stream_interval = 1;                    // tokens per SSE event
-  // Listening; requests are answered. With `uds`, host is its path and port 0.
-  std::function<void(const std::string& host, int port)> on_ready;
+  double response_store_seconds = 24 * 3600;       // since its last use
+  int io_threads = 1;                              // threads that tokenise and render for requests
+  int stream_interval = 1;                         // tokens per SSE event
+  std::function<void(const Listening&)> on_ready;  // io thread
 };
 
 // What is wrong with options that run_server would refuse later, once a model has been loaded:
 // certificates, root path, proxies.
 Status check_server_options(const ServerOptions& options);
 
-// Serves until SIGTERM or SIGINT has drained the engine. Blocks. Errors: the port is in use, a bad
-// address.
+// Serves until SIGTERM, SIGINT or Listening::interrupt has drained the engine. Blocks. A signal
+// stops every server of the process. Errors: the port is in use, a bad address.
 Status run_server(EngineClient& engine, const ServerOptions& options);
 
 }  // namespace octavo::serve

@@ -106,7 +106,12 @@ void FakeEngine::inspect(StateReader reader) {
   reader(std::make_shared<const EngineState>(
       EngineState{.running = running(),
                   .cache = {{.num_blocks = 60, .runs = "3u2s5c50f"}},
-                  .sequences = {{.running = true, .prompt = 7, .computed = 8, .output = 2}}}));
+                  .sequences = {{.running = true,
+                                 .prompt = 7,
+                                 .computed = 8,
+                                 .output = 2,
+                                 .max_output = 12,
+                                 .sampling = {.temperature = 0.5, .top_k = 3, .seed = 9}}}}));
 }
 
 int FakeEngine::running() const {

@@ -23,12 +23,16 @@ TestServer::TestServer(FakeEngine::Options engine_options, ServerOptions options
   set_log_level(LogLevel::kError);
   options.host = "127.0.0.1";
   options.port = 0;
-  std::promise<int> ready;
-  options.on_ready = [&ready](const std::string&, int port) { ready.set_value(port); };
+  std::promise<Listening> ready;
+  options.on_ready = [&ready](const Listening& at) { ready.set_value(at); };
   thread_ = std::thread([this, options, &ready] {
-    if (Status status = run_server(*engine_, options); !status.ok()) ready.set_value(-1);
+    if (Status status = run_server(*engine_, options); !status.ok()) {
+      ready.set_value({.port = -1, .interrupt = [] {}});
+    }
   });
-  port_ = ready.get_future().get();
+  const Listening at = ready.get_future().get();
+  port_ = at.port;
+  interrupt_ = at.interrupt;
 }
 
 void TestServer::signal() {
@@ -37,8 +41,8 @@ void TestServer::signal() {
 
 void TestServer::stop() {
   if (!thread_.joinable()) return;
-  engine_->shutdown(0);  // streams a test has left behind end, so that one signal is enough
-  signal();
+  engine_->shutdown(0);  // streams a test has left behind end, so that one interrupt is enough
+  interrupt_();
   thread_.join();
 }
 

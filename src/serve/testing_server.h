@@ -1,7 +1,8 @@
-// TestServer: run_server() over a FakeEngine on a thread, stopped by SIGTERM; TestClient: a raw
+// TestServer: run_server() over a FakeEngine on a thread; several may be alive. TestClient: a raw
 // socket that speaks just enough HTTP to see what really goes over the wire.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -22,11 +23,13 @@ class TestServer {
 
   int port() const { return port_; }
   FakeEngine& engine() { return *engine_; }
-  static void signal();  // SIGTERM to this process
+  static void signal();  // SIGTERM to this process, so to every server in it
   void wait() { thread_.join(); }
+  // Ends this server alone.
   void stop();
 
  private:
+  std::function<void()> interrupt_;
   std::unique_ptr<FakeEngine> engine_;
   int port_ = 0;
   std::thread thread_;

@@ -137,11 +137,13 @@ StatusOr<std::unique_ptr<TextModel>> TextModel::load(const fs::path& tokenizer_p
   }
   // Calls are shown best by the template that is made for them.
   model->source_ = sources.tool_use.empty() ? sources.usual : sources.tool_use;
-  StatusOr<Template> usual = model->parse_template(std::move(sources.usual), content_format);
-  StatusOr<Template> tool_use = model->parse_template(std::move(sources.tool_use), content_format);
+  const auto tried = [&](std::string& source) {
+    return try_template(std::move(source), content_format, model->special_tokens_);
+  };
+  StatusOr<TriedTemplate> usual = tried(sources.usual), tool_use = tried(sources.tool_use);
   if (usual.ok() && tool_use.ok()) {
-    model->template_ = *std::move(usual);
-    model->tool_template_ = *std::move(tool_use);
+    model->template_ = std::make_shared<TriedTemplate>(*std::move(usual));
+    model->tool_template_ = std::make_shared<TriedTemplate>(*std::move(tool_use));
     return model;
   }
   const Status error = usual.ok() ? tool_use.status() : usual.status();
@@ -150,28 +152,18 @@ StatusOr<std::unique_ptr<TextModel>> TextModel::load(const fs::path& tokenizer_p
   return model;
 }
 
-StatusOr<TextModel::Template> TextModel::parse_template(std::string source,
-                                                        const std::string& content_format) const {
-  Template out;
-  if (source.empty()) return out;
-  ASSIGN_OR_RETURN(out.parsed, ChatTemplate::parse(std::move(source)));
-  ASSIGN_OR_RETURN(out.content, content_form(content_format, *out.parsed, special_tokens_));
-  out.calls = call_form(*out.parsed, special_tokens_);
-  out.shows_developer = shows_developer(*out.parsed, special_tokens_, out.content);
-  return out;
-}
-
-const TextModel::Template& TextModel::template_for(const ChatPrompt& prompt) const {
+StatusOr<std::shared_ptr<const TriedTemplate>> TextModel::template_for(
+    const ChatPrompt& prompt) const {
+  if (!prompt.chat_template.empty()) {
+    return request_templates_.get(prompt.chat_template, special_tokens_);
+  }
   const bool tools = prompt.tools && !prompt.tools->empty();
-  return tools && tool_template_.parsed != nullptr ? tool_template_ : template_;
+  return tools && tool_template_->parsed != nullptr ? tool_template_ : template_;
 }
 
 StatusOr<RenderedChat> TextModel::render_chat(const ChatPrompt& prompt) const {
-  Template chat = template_for(prompt);
-  if (!prompt.chat_template.empty()) {
-    ASSIGN_OR_RETURN(chat, parse_template(prompt.chat_template, "auto"));
-  }
-  if (chat.parsed == nullptr) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<const TriedTemplate> chat, template_for(prompt));
+  if (chat->parsed == nullptr) {
     if (!template_error_.ok()) return template_error_;
     return invalid_argument(
         "this model has no chat template: give one with --chat-template, or use /v1/completions");
@@ -189,16 +181,16 @@ StatusOr<RenderedChat> TextModel::render_chat(const ChatPrompt& prompt) const {
   Value globals = Value::Dict{};
   Value::List messages = prompt.messages;
   copy_reasoning(messages);
-  apply_content_form(chat.content, messages);
-  apply_call_form(chat.calls, messages);
-  if (!chat.shows_developer) apply_system_role(messages);
+  apply_content_form(chat->content, messages);
+  apply_call_form(chat->calls, messages);
+  if (!chat->shows_developer) apply_system_role(messages);
   globals.set("messages", messages);
   globals.set("tools", prompt.tools ? Value(Value::List(*prompt.tools)) : Value());
   globals.set("documents", prompt.documents ? Value(Value::List(*prompt.documents)) : Value());
   globals.set("add_generation_prompt", prompt.add_generation_prompt);
   for (const auto& [name, value] : prompt.template_kwargs) globals.set(name, value);
 
-  RenderResult result = chat.parsed->render(special_tokens_, globals.as_dict(), unix_seconds());
+  RenderResult result = chat->parsed->render(special_tokens_, globals.as_dict(), unix_seconds());
   if (!result.ok()) return invalid_argument(result.message).with_param("messages");
   RETURN_IF_ERROR(check_roles_shown(
       messages, prompt.chat_template.empty() ? source_ : prompt.chat_template, result.output));

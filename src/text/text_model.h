@@ -1,5 +1,5 @@
 // TextModel: the public Text of a model directory: tokenizer, chat template and the special tokens
-// that the template sees as variables. Immutable after load; any thread.
+// that the template sees as variables. Nobody sees it change after load; any thread.
 #pragma once
 
 #include <filesystem>
@@ -8,9 +8,8 @@
 #include <string>
 
 #include "octavo/text.h"
-#include "text/chat_content.h"
-#include "text/chat_template.h"
 #include "text/tokenizer.h"
+#include "text/tried_template.h"
 
 namespace octavo::text {
 
@@ -39,7 +38,7 @@ class TextModel : public Text {
   bool is_special(TokenId id) const override { return tokenizer_->is_special(id); }
   int vocab_size() const override { return tokenizer_->vocab_size(); }
   bool has_chat_template() const override {
-    return template_.parsed != nullptr || !template_error_.ok();
+    return template_->parsed != nullptr || !template_error_.ok();
   }
   std::string_view chat_template() const override { return source_; }
   std::string_view tokenizer_config() const override { return config_; }
@@ -49,17 +48,14 @@ class TextModel : public Text {
 
  private:
   std::unique_ptr<Tokenizer> tokenizer_;
-  struct Template {
-    std::shared_ptr<const ChatTemplate> parsed;  // null: there is none
-    ContentForm content = ContentForm::kString;
-    CallForm calls;
-    bool shows_developer = false;  // else such messages are shown as the system's
-  };
-  StatusOr<Template> parse_template(std::string source, const std::string& content_format) const;
-  const Template& template_for(const ChatPrompt& prompt) const;
+  // The request's own, or one of the model's.
+  StatusOr<std::shared_ptr<const TriedTemplate>> template_for(const ChatPrompt& prompt) const;
 
-  Template template_;
-  Template tool_template_;      // of models that have one of its own for conversations with tools
+  // Never null.
+  std::shared_ptr<const TriedTemplate> template_ = std::make_shared<TriedTemplate>();
+  // Of models that have one of its own for conversations with tools.
+  std::shared_ptr<const TriedTemplate> tool_template_ = std::make_shared<TriedTemplate>();
+  mutable TriedTemplateCache request_templates_;
   std::string source_;          // of the template
   std::string config_;          // tokenizer_config.json
   Status template_error_;       // the model's template does not parse: told to those who chat

@@ -2,10 +2,10 @@
 // walk through the masks of what compiles. The first byte picks the kind, the second the walk.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
+#include "fuzzing.h"
 #include "text/grammar/grammar_compiler.h"
 #include "text/grammar/testing_vocabulary.h"
 
@@ -13,10 +13,6 @@ using namespace octavo;
 using namespace octavo::text;
 
 namespace {
-
-void check(bool condition) {
-  if (!condition) std::abort();
-}
 
 // Takes allowed tokens, now this one, now that; what the mask allows, accept() must take.
 void walk(const std::shared_ptr<const CompiledGrammar>& grammar, const TestVocabulary& vocabulary,
@@ -33,7 +29,7 @@ void walk(const std::shared_ptr<const CompiledGrammar>& grammar, const TestVocab
       ++tried;
     }
     if (tried == size) return;
-    check(matcher.accept(next) || matcher.failed());
+    require(matcher.accept(next) || matcher.failed());
   }
 }
 
@@ -52,7 +48,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (grammar.ok()) {
     walk(*grammar, vocabulary, data[1]);
   } else {
-    check(!grammar.status().message().empty());
+    require(!grammar.status().message().empty());
   }
   return 0;
 }

@@ -3,10 +3,10 @@
 // endpoint.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string_view>
 
 #include "base/json_writer.h"
+#include "fuzzing.h"
 #include "serve/messages/messages_request.h"
 #include "serve/openai/chat_request.h"
 #include "serve/openai/generate.h"
@@ -20,15 +20,11 @@ using namespace octavo::serve;
 
 namespace {
 
-void check(bool condition) {
-  if (!condition) std::abort();
-}
-
 // A refusal must say why, in words that can be sent.
 template <typename T>
 bool usable(const StatusOr<T>& parsed) {
   if (parsed.ok()) return true;
-  check(!parsed.status().message().empty());
+  require(!parsed.status().message().empty());
   return false;
 }
 
@@ -36,22 +32,22 @@ void check_common(const GenerationFields& fields) {
   constexpr int kContext = 8;
   std::vector<TokenId> prompt(12, 1);
   if (truncate_prompt(fields, kContext, prompt).ok() && fields.truncate_prompt_tokens) {
-    check(!prompt.empty() && prompt.size() <= kContext);
+    require(!prompt.empty() && prompt.size() <= kContext);
   }
   (void)resolve_max_tokens(fields, SamplingParams(), kContext, 4);
-  check(fields.answer.stream_interval >= 1);
+  require(fields.answer.stream_interval >= 1);
 }
 
 void check_chat(const StatusOr<ChatRequest>& request) {
   if (!usable(request)) return;
-  check(!request->chat.messages.empty());
+  require(!request->chat.messages.empty());
   for (const Value& message : request->chat.messages) {
     const Value& content = *message.find("content");
-    check(message.find("role")->is_string() && (content.is_string() || content.is_list()));
+    require(message.find("role")->is_string() && (content.is_string() || content.is_list()));
   }
   if (request->tool_choice.forced()) {
     const auto schema = call_schema(request->tool_choice, *request->chat.tools);
-    check(!usable(schema) || parse_json(*schema).ok());
+    require(!usable(schema) || parse_json(*schema).ok());
   }
   check_common(*request);
 }
@@ -61,14 +57,14 @@ void check_responses(const Value& body) {
   StatusOr<ResponsesRequest> request = parse_responses(body);
   if (!usable(request)) return;
   const auto again = read_input_items(Value(request->items));
-  check(usable(again) && *again == request->items);
+  require(usable(again) && *again == request->items);
   std::erase_if(request->items, is_reference);
   std::vector<Value> messages;
   append_messages(request->items, messages);
   const StatusOr<ChatRequest> chat =
       make_chat_request(*request, std::move(messages), SamplingParams());
   check_chat(chat);
-  if (chat.ok()) check(parse_json("{" + echo_members(*request, *chat) + "}").ok());
+  if (chat.ok()) require(parse_json("{" + echo_members(*request, *chat) + "}").ok());
 }
 
 // The sampling as /render writes it, and as /inference/v1/generate reads that.
@@ -81,51 +77,52 @@ SamplingParams read_again(const std::string& sampling) {
   constexpr int kDepth = 256;  // the schema may be as deep as a body
   const StatusOr<Value> body =
       parse_json("{\"token_ids\":[1],\"sampling_params\":" + sampling + "}", kDepth);
-  check(body.ok());
+  require(body.ok());
   const auto request = parse_tokens_request(*body, SamplingParams());
-  check(usable(request));
+  require(usable(request));
   return request->sampling;
 }
 
 void check_tokens(const Value& body) {
   const StatusOr<TokensRequest> request = parse_tokens_request(body, SamplingParams());
   if (!usable(request)) return;
-  check(!request->token_ids.empty());
+  require(!request->token_ids.empty());
   check_common(*request);
   // Once only, since "7" and "07" are two keys of logit_bias for one token.
   const std::string once = rendered(read_again(rendered(request->sampling)));
-  check(rendered(read_again(once)) == once);
+  require(rendered(read_again(once)) == once);
+}
+
+void check_prompts(const Value& body) {
+  const auto request = parse_completions(body, SamplingParams());
+  if (!usable(request)) return;
+  require(!request->prompts.empty());
+  check_common(*request);
+}
+
+void check_conversation(const Value& body) {
+  check_chat(parse_chat(body, SamplingParams()));
+}
+
+void check_text(const Value& body) {
+  (void)usable(parse_tokenize(body));
+}
+
+void check_anthropic(const Value& body) {
+  check_chat(parse_messages(body, SamplingParams()));
+}
+
+template <void (*check)(const Value& body)>
+void read(std::string_view text) {
+  const StatusOr<Value> body = parse_json(text);
+  if (usable(body)) check(*body);
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  if (size == 0) return 0;
-  const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
-  const StatusOr<Value> body = parse_json(text);
-  if (!usable(body)) return 0;
-  switch (data[0] % 6) {
-    case 0: {
-      const auto request = parse_completions(*body, SamplingParams());
-      if (!usable(request)) return 0;
-      check(!request->prompts.empty());
-      check_common(*request);
-      return 0;
-    }
-    case 1:
-      check_chat(parse_chat(*body, SamplingParams()));
-      return 0;
-    case 3:
-      check_chat(parse_messages(*body, SamplingParams()));
-      return 0;
-    case 4:
-      check_responses(*body);
-      return 0;
-    case 5:
-      check_tokens(*body);
-      return 0;
-    default:
-      (void)usable(parse_tokenize(*body));
-      return 0;
-  }
+  run_one_of(data, size,
+             {read<check_prompts>, read<check_conversation>, read<check_text>,
+              read<check_anthropic>, read<check_responses>, read<check_tokens>});
+  return 0;
 }

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
+#include "fuzzing.h"
 #include "serve/transport/http_words.h"
 #include "serve/transport/proxy.h"
 #include "serve/transport/request_reader.h"
@@ -18,10 +18,6 @@ namespace {
 
 using State = RequestReader::State;
 constexpr RequestReader::Limits kLimits = {.head_bytes = 512, .body_bytes = 256, .headers = 8};
-
-void check(bool condition) {
-  if (!condition) std::abort();
-}
 
 bool printable(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](unsigned char c) { return c > ' ' && c < 0x7f; });
@@ -54,14 +50,14 @@ std::string write_again(const HttpRequest& request, bool http10) {
 }
 
 void check_request(const HttpRequest& request) {
-  check(!request.method.empty() && printable(request.method));
-  check(request.path.starts_with('/') || (request.path == "*" && request.method == "OPTIONS"));
-  check(printable(request.path) && (request.query.empty() || printable(request.query)));
-  check(request.body.size() <= kLimits.body_bytes && request.headers.size() <= 8);
+  require(!request.method.empty() && printable(request.method));
+  require(request.path.starts_with('/') || (request.path == "*" && request.method == "OPTIONS"));
+  require(printable(request.path) && (request.query.empty() || printable(request.query)));
+  require(request.body.size() <= kLimits.body_bytes && request.headers.size() <= 8);
   for (const auto& [name, value] : request.headers) {
-    check(!name.empty() && printable(name) && name.find(':') == name.npos);
-    check(value.find_first_of(std::string_view("\r\n\0", 3)) == value.npos);
-    check(trim_blanks(value) == value);
+    require(!name.empty() && printable(name) && name.find(':') == name.npos);
+    require(value.find_first_of(std::string_view("\r\n\0", 3)) == value.npos);
+    require(trim_blanks(value) == value);
   }
 }
 
@@ -71,10 +67,10 @@ void check_proxies(HttpRequest request) {
   request.client = request.remote = "10.0.0.1";
   HttpRequest untouched = request;
   nobody.apply(untouched);
-  check(untouched.client == request.client && untouched.scheme == "http");
+  require(untouched.client == request.client && untouched.scheme == "http");
   some.apply(request);
-  check(printable(request.client) && request.client.size() < 64);
-  check(request.scheme == "http" || request.scheme == "https");
+  require(printable(request.client) && request.client.size() < 64);
+  require(request.scheme == "http" || request.scheme == "https");
   strip_root_path(request, "/v1");
 }
 
@@ -86,26 +82,26 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   RequestReader whole(kLimits), cut(kLimits);
   const size_t used = feed(whole, bytes, bytes.size());
   const size_t used_cut = feed(cut, bytes, data[0] % 16 + 1);
-  check(whole.state() == cut.state());
+  require(whole.state() == cut.state());
   if (whole.state() == State::kFailed) {
-    check(whole.error_status() == cut.error_status() && whole.error() == cut.error());
-    check(whole.error_status() >= 400 && !whole.error().empty() && used <= bytes.size());
+    require(whole.error_status() == cut.error_status() && whole.error() == cut.error());
+    require(whole.error_status() >= 400 && !whole.error().empty() && used <= bytes.size());
   }
   if (whole.state() != State::kDone) return 0;
-  check(used == used_cut);
+  require(used == used_cut);
   check_request(whole.request());
-  check(whole.request().body == cut.request().body &&
-        whole.request().headers == cut.request().headers);
+  require(whole.request().body == cut.request().body &&
+          whole.request().headers == cut.request().headers);
 
   // A length may take the place of chunks, which costs a header more.
   RequestReader again({.head_bytes = 1024, .body_bytes = 256, .headers = 9});
   const std::string text = write_again(whole.request(), whole.http10());
-  check(feed(again, text, text.size()) == text.size() && again.state() == State::kDone);
-  check(again.request().method == whole.request().method);
-  check(again.request().path == whole.request().path);
-  check(again.request().query == whole.request().query);
-  check(again.request().body == whole.request().body);
-  check(again.keep_alive() == whole.keep_alive());
+  require(feed(again, text, text.size()) == text.size() && again.state() == State::kDone);
+  require(again.request().method == whole.request().method);
+  require(again.request().path == whole.request().path);
+  require(again.request().query == whole.request().query);
+  require(again.request().body == whole.request().body);
+  require(again.keep_alive() == whole.keep_alive());
   check_proxies(std::move(whole.request()));
   return 0;
 }

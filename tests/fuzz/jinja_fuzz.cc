@@ -2,15 +2,17 @@
 // small conversation. Nothing may crash, what is rendered is valid UTF-8, and what a user wrote is
 // never taken for the template's own. One thread.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "base/utf8.h"
+#include "fuzzing.h"
 #include "octavo/value.h"
 #include "text/chat_template.h"
 
 namespace {
+
+using octavo::require;
 
 const octavo::Value::Dict& conversation() {
   static const octavo::Value kVariables = *octavo::parse_json(R"({
@@ -23,10 +25,6 @@ const octavo::Value::Dict& conversation() {
     "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}],
     "documents": null, "add_generation_prompt": true, "bos_token": "<s>", "n": -7, "f": 1e300, "s": "a b  c"})");
   return kVariables.as_dict();
-}
-
-void require(bool condition) {
-  if (!condition) std::abort();
 }
 
 // The user's message holds a character that a template without escapes cannot write itself.

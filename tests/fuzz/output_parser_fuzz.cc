@@ -1,17 +1,18 @@
 // The tool and reasoning parsers on any text: no crash, and the same result whole, byte by byte and
 // in pieces whose sizes the input chooses. The first bytes choose parsers, notation and sizes.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "fuzzing.h"
 #include "octavo/value.h"
 #include "text/parsers/json_scanner.h"
 #include "text/parsers/output_parser.h"
 
 namespace {
 
+using octavo::require;
 using octavo::Value;
 using namespace octavo::text;  // NOLINT: the file is the room's
 
@@ -25,19 +26,18 @@ const Value& tools() {
 // Aborts unless `json` is an object, and nothing after it.
 void check_object(const std::string& json) {
   JsonScanner scanner;
-  if (json.empty() || json.front() != '{') std::abort();
+  require(!json.empty() && json.front() == '{');
   for (size_t i = 0; i < json.size(); ++i) {
     const bool last = i + 1 == json.size();
-    if (scanner.push(json[i]) != (last ? JsonScanner::Result::kDone : JsonScanner::Result::kMore)) {
-      std::abort();
-    }
+    require(scanner.push(json[i]) ==
+            (last ? JsonScanner::Result::kDone : JsonScanner::Result::kMore));
   }
 }
 
 // size 0: whole.
 ParsedOutput parse(const OutputParserOptions& options, std::string_view text, size_t size) {
   auto parser = OutputParser::make(options);
-  if (!parser.ok()) std::abort();
+  require(parser.ok());
   std::vector<ParseEvent> events;
   const auto add = [&](std::vector<ParseEvent> more) {
     for (ParseEvent& event : more) events.push_back(std::move(event));
@@ -71,7 +71,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!OutputParser::make(options).ok()) options.reasoning_parser.clear();  // harmony beside others
   const std::string_view text(reinterpret_cast<const char*>(data) + 4, size - 4);
   const ParsedOutput whole = parse(options, text, 0);
-  if (!(parse(options, text, 1) == whole)) std::abort();
-  if (!(parse(options, text, 2 + data[3] % 30) == whole)) std::abort();
+  require(parse(options, text, 1) == whole);
+  require(parse(options, text, 2 + data[3] % 30) == whole);
   return 0;
 }

@@ -2,20 +2,16 @@
 // to load and to use on it (seeds: the small models of tests/data/tokenizers). Nothing may crash,
 // and what must agree has to. One thread.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/utf8.h"
+#include "fuzzing.h"
 #include "text/tokenizer_sentencepiece.h"
 
 namespace octavo::text {
 namespace {
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 void use(const Tokenizer& tokenizer, std::string_view text) {
   for (const bool parse_special : {true, false}) {

@@ -3,20 +3,16 @@
 // special_tokens.json; or vocab.json and merges.txt with a zero byte between. Nothing may crash,
 // and what must agree has to. One thread.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "base/utf8.h"
+#include "fuzzing.h"
 #include "text/tokenizer_tiktoken.h"
 #include "text/tokenizer_vocabulary.h"
 
 namespace octavo::text {
 namespace {
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 std::string base64_of_byte(int byte) {
   static constexpr char kDigits[] =
@@ -70,18 +66,7 @@ void read_vocabulary(std::string_view files) {
 }  // namespace octavo::text
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  if (size == 0) return 0;
-  const std::string_view rest(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 3) {
-    case 0:
-      octavo::text::read_ranks(rest);
-      break;
-    case 1:
-      octavo::text::read_form(rest);
-      break;
-    default:
-      octavo::text::read_vocabulary(rest);
-      break;
-  }
+  using namespace octavo::text;
+  octavo::run_one_of(data, size, {read_ranks, read_form, read_vocabulary});
   return 0;
 }

@@ -3,21 +3,17 @@
 // byte-level tokenizer, or ids to decode both at once and as a stream. Nothing may crash, and what
 // must agree has to. One thread.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/utf8.h"
+#include "fuzzing.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 
 namespace octavo::text {
 namespace {
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 // All 256 bytes, a few merges, a special token and the pattern of Qwen 2.
 std::string small_tokenizer_json() {
@@ -88,18 +84,7 @@ void decode_ids(std::string_view bytes) {
 }  // namespace octavo::text
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  if (size == 0) return 0;
-  const std::string_view rest(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 3) {
-    case 0:
-      octavo::text::load_and_use(rest);
-      break;
-    case 1:
-      octavo::text::encode_text(rest);
-      break;
-    default:
-      octavo::text::decode_ids(rest);
-      break;
-  }
+  using namespace octavo::text;
+  octavo::run_one_of(data, size, {load_and_use, encode_text, decode_ids});
   return 0;
 }

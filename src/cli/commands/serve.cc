@@ -86,8 +86,8 @@ int serve_command(const Words& args) {
   auto engine =
       make_engine(options.engine, [](const std::string& line) { log_info("engine", line); });
   if (!engine.ok()) return report(engine.status());
-  options.server.on_ready = [&](const std::string& host, int port) {
-    print_ready(**engine, options.server, host, port, steady_seconds() - begin);
+  options.server.on_ready = [&](const serve::Listening& at) {
+    print_ready(**engine, options.server, at.host, at.port, steady_seconds() - begin);
   };
   std::optional<trace::TracingClient> traced;
   if (*tracing) traced.emplace(**engine, **tracing, options.server.served_model_names.front());

@@ -351,6 +351,7 @@ TEST(ChildEngine, ShowsTheStateOfTheChildAndNoneOnceItHasStopped) {
   ASSERT_FALSE(state->sequences.empty());
   EXPECT_TRUE(state->sequences[0].running);
   EXPECT_EQ(state->sequences[0].prompt, 100);
+  EXPECT_EQ(state->sequences[0].max_output, 400);
   EXPECT_FALSE(state->sequences.back().running);
   ASSERT_EQ(state->cache.size(), 1u);
   EXPECT_EQ(state->cache[0].num_blocks, 200);

@@ -98,10 +98,18 @@ void fields(Archive& archive, T& map) {
   archive(num_blocks, window, free, cached, used, shared, blocks_per_cell, runs);
 }
 
+template <typename Archive, Is<SamplingView> T>
+void fields(Archive& archive, T& view) {
+  auto& [temperature, top_p, top_k, min_p, presence, frequency, repetition, seed, logprobs,
+         ignore_eos] = view;
+  archive(temperature, top_p, top_k, min_p, presence, frequency, repetition, seed, logprobs,
+          ignore_eos);
+}
+
 template <typename Archive, Is<SequenceView> T>
 void fields(Archive& archive, T& view) {
-  auto& [running, prompt, cached, computed, output] = view;
-  archive(running, prompt, cached, computed, output);
+  auto& [running, prompt, cached, computed, output, max_output, sampling] = view;
+  archive(running, prompt, cached, computed, output, max_output, sampling);
 }
 
 template <typename Archive, Is<EngineState> T>

@@ -93,9 +93,6 @@ class CompletionsFormat final : public AnswerFormat {
   void end_stream(std::string& out, const Usage& usage) override {
     append_stream_end(out, head(), kObject, usage);
   }
-  void fail_stream(std::string& out, const Status& failure) override {
-    append_stream_failure(out, failure);
-  }
 
   std::string body(const std::vector<AnswerPrompt>& prompts,
                    const std::vector<AnswerPiece>& answers, const Usage& usage) override {

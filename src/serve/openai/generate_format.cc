@@ -75,9 +75,6 @@ class GenerateFormat final : public AnswerFormat {
     }
     out += kDoneEvent;
   }
-  void fail_stream(std::string& out, const Status& failure) override {
-    append_stream_failure(out, failure);
-  }
 
   std::string body(const std::vector<AnswerPrompt>& prompts,
                    const std::vector<AnswerPiece>& answers, const Usage& usage) override {

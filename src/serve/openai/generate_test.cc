@@ -227,5 +227,21 @@ TEST(LlamaViews, ShowASlotForEachSequenceThatMayRun) {
   EXPECT_EQ(client.request("GET", "/slots").body.find("content"), std::string::npos);
 }
 
+TEST(LlamaViews, SayHowASlotsTokensAreDrawnAndHowManyMayFollow) {
+  TestServer server;  // whose engine shows one sequence
+  TestClient client(server.port());
+  TestClient streaming(server.port());
+  streaming.send_request("POST", "/v1/completions",
+                         R"({"prompt":"x","max_tokens":100000,"stream":true})");
+  ASSERT_TRUE(streaming.read_until("data: "));
+  const Value slots = client.request("GET", "/slots").json();
+  EXPECT_EQ(to_json(at(slots, "0.params")),
+            R"({"seed":9,"temperature":0.5,"top_k":3,"top_p":1.0,"min_p":0.0,)"
+            R"("repeat_penalty":1.0,"presence_penalty":0.0,"frequency_penalty":0.0,)"
+            R"("max_tokens":12,"n_predict":12,"n_probs":0,"ignore_eos":false})");
+  EXPECT_EQ(to_json(at(slots, "0.next_token")),
+            R"([{"has_next_token":true,"n_remain":10,"n_decoded":2}])");
+}
+
 }  // namespace
 }  // namespace octavo::serve

@@ -130,8 +130,4 @@ void append_stream_end(std::string& out, const AnswerHead& head, std::string_vie
   out += kDoneEvent;
 }
 
-void append_stream_failure(std::string& out, const Status& failure) {
-  out.append("data: ").append(error_body(failure)).append("\n\n").append(kDoneEvent);
-}
-
 }  // namespace octavo::serve

@@ -31,6 +31,5 @@ void append_times(std::string& out, const AnswerOptions& options, const AnswerPi
 // How a stream ends: with the usage in a chunk without choices where it is asked for.
 void append_stream_end(std::string& out, const AnswerHead& head, std::string_view object,
                        const Usage& usage);
-void append_stream_failure(std::string& out, const Status& failure);
 
 }  // namespace octavo::serve

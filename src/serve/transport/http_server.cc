@@ -58,6 +58,7 @@ struct HttpServer::Impl : IoState, std::enable_shared_from_this<HttpServer::Impl
   Status listen(const asio::generic::stream_protocol::endpoint& endpoint, const std::string& place);
   void stop_accepting();
   void wait_for_signal();
+  void count_signal();
 };
 
 namespace {
@@ -102,14 +103,16 @@ asio::awaitable<void> accept_loop(std::shared_ptr<HttpServer::Impl> server) {
 void HttpServer::Impl::wait_for_signal() {
   signals.async_wait([self = shared_from_this()](error_code error, int) {
     if (error) return;
-    self->options.on_signal(++self->signal_count);
-    if (self->signal_count < 2) {
-      self->wait_for_signal();
-    } else {
-      error_code ignored;
-      self->signals.clear(ignored);  // a third one ends the process
-    }
+    self->count_signal();
+    if (self->signal_count < 2) self->wait_for_signal();
   });
+}
+
+void HttpServer::Impl::count_signal() {
+  ++signal_count;
+  if (options.on_signal) options.on_signal(signal_count);
+  error_code ignored;
+  if (signal_count >= 2) signals.clear(ignored);  // a further one ends the process
 }
 
 HttpServer::HttpServer(HttpServerOptions options)
@@ -217,6 +220,17 @@ void HttpServer::finish(double grace_seconds) {
     });
     impl->stop_if_finished();
   });
+}
+
+std::function<void()> HttpServer::interrupter() const {
+  // What is posted must not hold the server either: after run() it would lie there for ever.
+  return [weak = impl_->weak_from_this()] {
+    if (const auto impl = weak.lock()) {
+      asio::post(impl->context, [weak] {
+        if (const auto server = weak.lock()) server->count_signal();
+      });
+    }
+  };
 }
 
 void HttpServer::close_connections() {

@@ -108,7 +108,8 @@ struct HttpServerOptions {
   // After an answer was sent whole (or its client left: `status` is 499 then). io thread; may be
   // null.
   std::function<void(const HttpRequest& request, int status, double seconds)> on_answered;
-  // SIGINT or SIGTERM has come for the `count`th time. io thread; null: signals are not caught.
+  // SIGINT, SIGTERM or an interrupter's call has come for the `count`th time. io thread; null:
+  // signals are not caught.
   std::function<void(int count)> on_signal;
 };
 
@@ -134,6 +135,8 @@ class HttpServer {
   void finish(double grace_seconds);
   // Closes every connection; those with an answer under way see on_gone.
   void close_connections();
+  // What counts as a signal to this server alone. May outlive the server, and then does nothing.
+  std::function<void()> interrupter() const;
 
   struct Impl;  // of http_server.cc
 

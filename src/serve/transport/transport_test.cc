@@ -301,6 +301,15 @@ TEST(Shutdown, ASecondSignalStopsAtOnce) {
   EXPECT_LT(steady_seconds() - start, 2);
 }
 
+TEST(Shutdown, OfOneServerLeavesAnotherInTheProcessAlone) {
+  TestServer lasting, ending;
+  ending.stop();
+  EXPECT_LT(TestClient(ending.port()).fd(), 0);
+  TestClient client(lasting.port());
+  EXPECT_EQ(client.request("GET", "/health").status, 200);
+  EXPECT_EQ(client.post("/v1/completions", R"({"prompt":"x"})").status, 200);
+}
+
 TEST(Listen, APortInUseIsAnErrorThatNamesIt) {
   TestServer server;
   FakeEngine engine;

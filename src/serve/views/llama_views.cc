@@ -9,6 +9,18 @@ namespace octavo::serve {
 
 namespace {
 
+// Members of `params`, by llama-server's names: what it and this server both know.
+void write_sampling(JsonWriter& w, const SamplingView& s, int max_tokens) {
+  w.key("seed").number(s.seed.value_or(-1));
+  w.key("temperature").number(s.temperature).key("top_k").number(s.top_k);
+  w.key("top_p").number(s.top_p).key("min_p").number(s.min_p);
+  w.key("repeat_penalty").number(s.repetition_penalty);
+  w.key("presence_penalty").number(s.presence_penalty);
+  w.key("frequency_penalty").number(s.frequency_penalty);
+  w.key("max_tokens").number(max_tokens).key("n_predict").number(max_tokens);
+  w.key("n_probs").number(s.logprobs.value_or(0)).key("ignore_eos").boolean(s.ignore_eos);
+}
+
 void write_slot(JsonWriter& w, int id, int n_ctx, bool processing, const SequenceView* sequence) {
   w.begin_object().key("id").number(id).key("n_ctx").number(n_ctx);
   w.key("speculative").boolean(false).key("is_processing").boolean(processing);
@@ -16,8 +28,12 @@ void write_slot(JsonWriter& w, int id, int n_ctx, bool processing, const Sequenc
     w.key("n_prompt_tokens").number(sequence->prompt);
     w.key("n_prompt_tokens_cache").number(sequence->cached);
     w.key("n_prompt_tokens_processed").number(std::min(sequence->computed, sequence->prompt));
-    w.key("next_token").begin_object().key("has_next_token").boolean(true);
-    w.key("n_decoded").number(sequence->output).end_object();
+    w.key("params").begin_object();
+    write_sampling(w, sequence->sampling, sequence->max_output);
+    w.end_object();
+    w.key("next_token").begin_array().begin_object().key("has_next_token").boolean(true);
+    w.key("n_remain").number(sequence->max_output - sequence->output);
+    w.key("n_decoded").number(sequence->output).end_object().end_array();
   }
   w.end_object();
 }
@@ -50,17 +66,11 @@ HttpResponse slots_answer(const ServerContext& context, const EngineState* state
   return {.body = slots_json(model, *state), .headers = {{"cache-control", "no-store"}}};
 }
 
-// The sampling of requests that do not say, by llama-server's names.
+// The sampling of requests that do not say.
 void write_default_params(JsonWriter& w, const ModelInfo& model) {
-  const SamplingParams& s = model.default_sampling;
-  w.begin_object().key("n_predict").number(-1).key("max_tokens").number(-1);
-  w.key("temperature").number(s.temperature).key("top_k").number(s.top_k);
-  w.key("top_p").number(s.top_p).key("min_p").number(s.min_p);
-  w.key("repeat_penalty").number(s.repetition_penalty);
-  w.key("presence_penalty").number(s.presence_penalty);
-  w.key("frequency_penalty").number(s.frequency_penalty);
-  w.key("stop").begin_array().end_array().key("ignore_eos").boolean(s.ignore_eos);
-  w.key("stream").boolean(false).end_object();
+  w.begin_object();
+  write_sampling(w, SamplingView::of(model.default_sampling), /*max_tokens=*/-1);
+  w.key("stop").begin_array().end_array().key("stream").boolean(false).end_object();
 }
 
 // What the tokenizer puts before every prompt, if it does.

@@ -5,7 +5,7 @@
 #include <cctype>
 #include <set>
 
-#include "serve/router.h"
+#include "serve/routes.h"
 #include "serve/testing_server.h"
 #include "serve/views/openapi.h"
 
@@ -43,7 +43,7 @@ Operations described() {
 
 Operations routed() {
   Operations out;
-  for (const Router::RouteView& route : Router::routes()) {
+  for (const Route& route : all_routes()) {
     const std::string path = unnamed(route.path) + (route.prefix ? "{}" : "");
     for (std::string_view methods = route.methods; !methods.empty();) {
       const size_t comma = std::min(methods.find(", "), methods.size());
