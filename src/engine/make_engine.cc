@@ -48,6 +48,7 @@ class LocalRunner : public StepRunner {
     runner_.finish(plan, masks);
   }
   StepResult collect() override { return runner_.collect(); }
+  bool prepare() override { return runner_.prepare(); }
 
  private:
   std::unique_ptr<Backend> backend_;

@@ -1,8 +1,11 @@
 #include "engine/model_runner.h"
 
 #include <algorithm>
+#include <cstdio>
 
 #include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
 #include "engine/shared_prefixes.h"
 
 namespace octavo {
@@ -12,6 +15,11 @@ namespace {
 bool is_decode_step(const BatchPlan& plan) {
   return plan.tokens.size() == plan.rows.size() && plan.samples.size() == plan.rows.size() &&
          plan.prompt_logprobs.empty();
+}
+
+// What the ops of such a step depend on, but for staged memory.
+uint64_t key_of(int rows, uint64_t sharing_groups) {
+  return static_cast<uint64_t>(rows) << 16 | sharing_groups;
 }
 
 int count_decode_rows(const BatchPlan& plan) {
@@ -27,7 +35,8 @@ ModelRunner::ModelRunner(Backend& backend, Model& model, const std::vector<KvCac
     : backend_(backend),
       model_(model),
       sampler_(backend.make_sampler(sampler)),
-      activation_(activation) {
+      activation_(activation),
+      max_rows_(sampler.num_slots) {
   for (const KvCacheSpec& spec : caches) caches_.push_back(backend.make_kv_cache(spec));
 }
 
@@ -120,11 +129,11 @@ bool ModelRunner::build_shared_prefixes(const BatchPlan& plan, size_t group, int
   return true;
 }
 
-void ModelRunner::build_batch(const BatchPlan& plan) {
+// With padding up to `rows` rows, in decode steps only.
+void ModelRunner::build_batch(const BatchPlan& plan, int rows) {
   batch_ = Batch();
-  int rows = static_cast<int>(plan.rows.size());
-  int tokens = static_cast<int>(plan.tokens.size());
-  if (is_decode_step(plan)) rows = tokens = backend_.padded_rows(rows);
+  const int padding = rows - static_cast<int>(plan.rows.size());
+  const int tokens = static_cast<int>(plan.tokens.size()) + padding;
   build_rows(plan, rows, tokens);
 
   // Logits of the sampled rows' last tokens first, then those of prompt positions that were asked
@@ -164,20 +173,52 @@ Tensor ModelRunner::run_model() {
   return model_.logits(ctx, gathered);
 }
 
+// The same of a step that the backend may record, or has recorded.
+void ModelRunner::run_or_replay() {
+  const auto rows = static_cast<int>(staged_tokens_.dim(0));
+  const uint64_t key = key_of(rows, sharing_groups_);
+  if (backend_.replay(key)) {
+    logits_ = recorded_logits_.at(key);
+    return;
+  }
+  const bool wanted = backend_.wants_recording(key);
+  const double begin = steady_seconds();
+  backend_.begin_recording(key);
+  logits_ = recorded_logits_[key] = run_model();
+  backend_.end_recording();
+  if (wanted && !backend_.wants_recording(key) && log_enabled(LogLevel::kDebug)) {
+    char text[64];
+    snprintf(text, sizeof text, "recorded the step of %d rows in %.2f ms", rows,
+             1000 * (steady_seconds() - begin));
+    log_debug("engine", text);
+  }
+}
+
+bool ModelRunner::prepare() {
+  int rows = 0;
+  do {
+    if (rows >= max_rows_) return false;
+    rows = backend_.padded_rows(rows + 1);
+  } while (!backend_.wants_recording(key_of(rows, 0)));
+
+  BatchPlan empty;
+  empty.tables.assign(caches_.size(), {.begin = {0}, .blocks = {}});
+  backend_.begin_step();
+  build_batch(empty, rows);
+  run_or_replay();
+  backend_.wait();
+  const Status error = backend_.take_error();
+  if (!error.ok()) log_warning("engine", "preparing decode steps: " + error.message());
+  return error.ok();
+}
+
 void ModelRunner::forward(const BatchPlan& plan) {
   backend_.begin_step();
   for (const SlotSetup& setup : plan.setups) sampler_->set_slot(setup);
-  build_batch(plan);
-
+  const auto rows = static_cast<int>(plan.rows.size());
+  build_batch(plan, is_decode_step(plan) ? backend_.padded_rows(rows) : rows);
   if (all_rows_drawn_) {
-    const uint64_t key = static_cast<uint64_t>(staged_tokens_.dim(0)) << 16 | sharing_groups_;
-    if (backend_.replay(key)) {
-      logits_ = recorded_logits_.at(key);
-    } else {
-      backend_.begin_recording(key);
-      logits_ = recorded_logits_[key] = run_model();
-      backend_.end_recording();
-    }
+    run_or_replay();
   } else {
     logits_ = run_model();
   }

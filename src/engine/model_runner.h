@@ -29,6 +29,12 @@ class ModelRunner {
   // REQUIRES: finish() was called for a step not yet collected.
   StepResult collect();
 
+  // Brings the next size of decode steps, the smallest first, nearer to being recorded: makes one
+  // step of padding rows alone, which read and write neither caches nor slots, and waits for it.
+  // False: nothing is left to record, or the device failed. Worker thread. REQUIRES: every step was
+  // collected.
+  bool prepare();
+
  private:
   // Tokens being drawn, and where in the result they go.
   struct Draw {
@@ -44,11 +50,12 @@ class ModelRunner {
     size_t num_prompt_logprobs = 0;
   };
 
-  void build_batch(const BatchPlan& plan);
+  void build_batch(const BatchPlan& plan, int rows);
   void build_rows(const BatchPlan& plan, int rows, int tokens);
   void build_tables(const BatchPlan& plan, int rows, int tokens);
   bool build_shared_prefixes(const BatchPlan& plan, size_t group, int rows);
   Tensor run_model();
+  void run_or_replay();
   void draw(const BatchPlan& plan, bool masked, const StepMasks& masks);
   Tensor stage(const std::vector<int32_t>& values);
   void note_launch_errors();
@@ -58,6 +65,7 @@ class ModelRunner {
   std::vector<std::unique_ptr<KvCache>> caches_;
   std::unique_ptr<Sampler> sampler_;
   DType activation_;
+  const int max_rows_;
 
   // Of the step in progress.
   Tensor staged_tokens_;

@@ -45,19 +45,25 @@ class Backend {
   virtual Staged stage(DType dtype, Shape shape) = 0;
   virtual void send_staged() = 0;
 
+  // How many groups of rows with a common prefix attention can make use of.
+  virtual int max_shared_prefixes() const { return 0; }
+
   // Steps that repeat. Where a device gains by it (CUDA graphs), steps of decode rows alone are
   // filled up to padded_rows() and named by a key on which all arguments of their ops depend, those
   // in staged memory apart. replay() launches the ops recorded under a key, if there are any;
   // otherwise the caller makes the step's calls between begin_recording() and end_recording(),
   // where the backend may record them. Either way the ops have been launched afterwards.
-  // How many groups of rows with a common prefix attention can make use of.
-  virtual int max_shared_prefixes() const { return 0; }
   virtual int padded_rows(int decode_rows) const { return decode_rows; }
   virtual bool replay(uint64_t key) { return false; }
   virtual void begin_recording(uint64_t key) {}
   virtual void end_recording() {}
+  // Whether the steps of this key have yet to be recorded. Making a few does it, be they of padding
+  // alone.
+  virtual bool wants_recording(uint64_t key) const { return false; }
 
-  // Waits for the ops called before. The elements of a float tensor, as float32: for tests.
+  // Waits for the ops called before.
+  virtual void wait() {}
+  // The same. The elements of a float tensor, as float32: for tests.
   virtual std::vector<float> read_back(const Tensor& tensor) = 0;
 
   virtual std::unique_ptr<LinearWeight> make_linear_weight(const LinearSpec& spec) = 0;

@@ -61,4 +61,7 @@ def test_slots_show_what_runs_and_not_what_it_says(server):
         busy = [slot for slot in slots if slot["is_processing"] and "next_token" in slot]
     request.join()
     assert busy and busy[0]["n_prompt_tokens"] > 0
+    assert busy[0]["params"]["n_predict"] == 400 and busy[0]["params"]["ignore_eos"]
+    decoded = busy[0]["next_token"][0]
+    assert decoded["n_remain"] + decoded["n_decoded"] == 400
     assert len(slots) == server.request("/props")[1]["total_slots"]

@@ -94,7 +94,9 @@ class CudaBackend final : public Backend {
         inputs_(std::move(inputs)),
         graphs_(stream, options.graphs && !options.profile_report) {
     if (options_.profile_report) profiler_ = std::make_unique<Profiler>(device_);
-    if (!options_.batch_invariant) library_opener_ = std::thread([this] { open_library(); });
+    if (options_.batch_invariant) return;
+    library_opening_ = true;
+    library_opener_ = std::thread([this] { open_library(); });
   }
 
   ~CudaBackend() override {
@@ -134,6 +136,12 @@ class CudaBackend final : public Backend {
   bool replay(uint64_t key) override { return graphs_.replay(key); }
   void begin_recording(uint64_t key) override { graphs_.begin_recording(key); }
   void end_recording() override { graphs_.end_recording(); }
+  bool wants_recording(uint64_t key) const override { return graphs_.wants(key); }
+
+  void wait() override {
+    const cudaError_t error = cudaStreamSynchronize(launch_.stream);
+    if (error != cudaSuccess) note_error("the end of a step", error);
+  }
 
   std::vector<float> read_back(const Tensor& tensor) override {
     std::vector<std::byte> raw(tensor.bytes());
@@ -215,11 +223,14 @@ class CudaBackend final : public Backend {
   // Without the library all products are ours.
   void open_library() {
     auto library = CublasLt::open();
-    if (!library.ok()) return;
-    owned_library_ = std::move(*library);
-    library_.store(owned_library_.get(), std::memory_order_release);
+    if (library.ok()) {
+      owned_library_ = std::move(*library);
+      library_.store(owned_library_.get(), std::memory_order_release);
+    }
+    library_opening_.store(false, std::memory_order_release);
   }
   static PagedRows rows_of(const AttentionBatch& batch);
+  static LinearCall call_of(const LinearArgs& args);
   static RopeAndCacheCall call_of(const RopeAndCacheArgs& args);
 
   const Device device_;
@@ -233,16 +244,22 @@ class CudaBackend final : public Backend {
   Scratch skinny_scratch_, library_scratch_;
   std::unique_ptr<CublasLt> owned_library_;
   std::atomic<CublasLt*> library_{nullptr};
-  std::thread library_opener_;                   // sets the two above
+  std::atomic<bool> library_opening_{false};
+  std::thread library_opener_;                   // sets the three above
   std::set<std::array<int, 3>> library_shapes_;  // m, n, k that it has run
   std::unique_ptr<Profiler> profiler_;
   std::map<const KvCache*, GroupState> groups_;
 };
 
 // cuBLASLt where it is the fastest, once it has been opened: that takes a while and goes on beside
-// the first steps. Its first run of a shape loads kernels, which may not be recorded.
+// the first steps, of which those that want it are not recorded until then. Its first run of a
+// shape loads kernels, which may not be recorded.
 CublasLt* CudaBackend::library_for(const LinearCall& call) {
   if (call.m >= (is_small(call) ? kLibraryRowsSmall : kLibraryRows)) return nullptr;
+  if (library_opening_.load(std::memory_order_acquire)) {
+    graphs_.postpone();
+    return nullptr;
+  }
   CublasLt* library = library_.load(std::memory_order_acquire);
   if (!library || !library->takes(call)) return nullptr;
   const std::array<int, 3> shape{call.m, call.n, call.k};

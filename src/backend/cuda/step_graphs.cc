@@ -20,6 +20,7 @@ bool StepGraphs::replay(uint64_t key) {
 
 void StepGraphs::begin_recording(uint64_t key) {
   Step& step = steps_[key];
+  running_ = &step;
   if (!enabled_ || step.times_run++ == 0) return;
   const cudaError_t error = cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal);
   if (error == cudaSuccess) {
@@ -30,7 +31,17 @@ void StepGraphs::begin_recording(uint64_t key) {
   }
 }
 
+void StepGraphs::postpone() {
+  if (running_ && !recording_) running_->times_run = 0;
+}
+
+bool StepGraphs::wants(uint64_t key) const {
+  const auto step = steps_.find(key);
+  return enabled_ && (step == steps_.end() || step->second.graph == nullptr);
+}
+
 void StepGraphs::end_recording() {
+  running_ = nullptr;
   if (recording_ == nullptr) return;
   Step& step = *recording_;
   recording_ = nullptr;

@@ -23,6 +23,10 @@ class StepGraphs {
   void end_recording();
   // Between the two, if the calls are being recorded and not made.
   bool recording() const { return recording_ != nullptr; }
+  // Between the two: the calls are not yet what they will be, so this run does not count.
+  void postpone();
+  // Whether a step of this key is still to be recorded.
+  bool wants(uint64_t key) const;
 
  private:
   struct Step {
@@ -31,7 +35,8 @@ class StepGraphs {
   };
   cudaStream_t stream_;
   bool enabled_;
-  Step* recording_ = nullptr;
+  Step* running_ = nullptr;    // between the two
+  Step* recording_ = nullptr;  // the same, or null
   std::unordered_map<uint64_t, Step> steps_;
 };
 

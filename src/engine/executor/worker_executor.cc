@@ -5,10 +5,16 @@
 #include <exception>
 #include <new>
 
+#include "base/log.h"
+
 namespace octavo {
 
-WorkerExecutor::WorkerExecutor(std::unique_ptr<StepRunner> runner, int max_in_flight)
-    : runner_(std::move(runner)), max_in_flight_(max_in_flight), thread_([this] { run(); }) {
+WorkerExecutor::WorkerExecutor(std::unique_ptr<StepRunner> runner, int max_in_flight,
+                               std::chrono::milliseconds idle_time)
+    : runner_(std::move(runner)),
+      max_in_flight_(max_in_flight),
+      idle_time_(idle_time),
+      thread_([this] { run(); }) {
   pthread_setname_np(thread_.native_handle(), "octavo-worker");
 }
 
@@ -25,6 +31,7 @@ void WorkerExecutor::submit(std::shared_ptr<const BatchPlan> plan) {
   {
     std::lock_guard lock(mutex_);
     plans_.push_back(std::move(plan));
+    ++in_flight_;
   }
   work_ready_.notify_one();
 }
@@ -45,25 +52,56 @@ StepResult WorkerExecutor::wait() {
     launched = std::move(launched_.front());
     launched_.pop_front();
   }
-  return launched.status.ok() ? runner_->collect() : launched;
+  if (launched.status.ok()) launched = runner_->collect();
+  bool idle;
+  {
+    std::lock_guard lock(mutex_);
+    idle = --in_flight_ == 0 && !prepared_;
+  }
+  if (idle) work_ready_.notify_one();
+  return launched;
 }
 
 void WorkerExecutor::run() {
-  while (true) {
-    std::shared_ptr<const BatchPlan> plan;
-    {
-      std::unique_lock lock(mutex_);
-      work_ready_.wait(lock, [this] { return stopping_ || !plans_.empty(); });
-      if (plans_.empty()) return;
-      plan = std::move(plans_.front());
-      plans_.pop_front();
-    }
+  while (const std::shared_ptr<const BatchPlan> plan = next_plan()) {
     StepResult launched = launch(*plan);
     {
       std::lock_guard lock(mutex_);
       launched_.push_back(std::move(launched));
     }
     step_launched_.notify_one();
+  }
+}
+
+// Null: the end.
+std::shared_ptr<const BatchPlan> WorkerExecutor::next_plan() {
+  std::unique_lock lock(mutex_);
+  const auto called = [this] { return stopping_ || !plans_.empty(); };
+  const auto idle = [this] { return in_flight_ == 0 && !prepared_; };
+  auto patience = idle_time_;
+  while (!called()) {
+    if (!idle()) {
+      work_ready_.wait(lock, [&] { return called() || idle(); });
+    } else if (!work_ready_.wait_for(lock, patience, called)) {
+      lock.unlock();
+      const bool more = prepare();
+      lock.lock();
+      prepared_ = !more;
+      patience = {};
+    }
+  }
+  if (plans_.empty()) return nullptr;
+  std::shared_ptr<const BatchPlan> plan = std::move(plans_.front());
+  plans_.pop_front();
+  return plan;
+}
+
+bool WorkerExecutor::prepare() {
+  try {
+    return runner_->prepare();
+  } catch (const std::bad_alloc&) {
+    log_warning("engine", "no memory to prepare more decode steps");
+    return false;
   }
 }
 

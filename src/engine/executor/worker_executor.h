@@ -1,7 +1,10 @@
 // WorkerExecutor: one worker thread that launches a ModelRunner's steps in order. The engine thread
-// submits ahead and waits for results; the worker parks when it has nothing to do.
+// submits ahead and waits for results. Where no step has been in flight for a while the worker
+// prepares later ones, in pieces, for one of which a step that arrives may have to wait; it parks
+// when nothing is left to do.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -23,11 +26,19 @@ class StepRunner {
   virtual void forward(const BatchPlan& plan) = 0;
   virtual void finish(const BatchPlan& plan, const StepMasks& masks) = 0;
   virtual StepResult collect() = 0;
+  // A short piece of work that makes later steps faster. False: there is no more, now and for good.
+  // On the worker thread, while every step submitted has been collected.
+  virtual bool prepare() { return false; }
 };
 
 class WorkerExecutor : public Executor {
  public:
-  WorkerExecutor(std::unique_ptr<StepRunner> runner, int max_in_flight);
+  // Longer than a client takes that sends one request after the other.
+  static constexpr std::chrono::milliseconds kIdleTime{10};
+
+  // Prepares steps after `idle_time` without one.
+  WorkerExecutor(std::unique_ptr<StepRunner> runner, int max_in_flight,
+                 std::chrono::milliseconds idle_time = kIdleTime);
   ~WorkerExecutor() override;  // finishes the steps submitted, then joins
 
   void submit(std::shared_ptr<const BatchPlan> plan) override;
@@ -37,16 +48,21 @@ class WorkerExecutor : public Executor {
 
  private:
   void run();
+  std::shared_ptr<const BatchPlan> next_plan();
+  bool prepare();
   StepResult launch(const BatchPlan& plan);
 
   std::unique_ptr<StepRunner> runner_;
   const int max_in_flight_;
-  std::mutex mutex_;
-  std::condition_variable work_ready_;     // worker waits: a plan, masks, or the end
+  const std::chrono::milliseconds idle_time_;
+  std::mutex mutex_;                       // guards all below
+  std::condition_variable work_ready_;     // worker waits: a plan, masks, idle time, or the end
   std::condition_variable step_launched_;  // engine waits
   std::deque<std::shared_ptr<const BatchPlan>> plans_;
   std::deque<StepMasks> masks_;
   std::deque<StepResult> launched_;  // empty results: status says whether there is one to collect
+  int in_flight_ = 0;                // submitted and not yet read
+  bool prepared_ = false;
   bool stopping_ = false;
   std::thread thread_;
 };
