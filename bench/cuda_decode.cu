@@ -1,17 +1,20 @@
-// Decode attention on the GPU: time of one layer in a graph of many, and the rate at which the KV
-// cache is read. The layers rotate over more memory than the L2 cache holds.
-//   cuda_decode
+// Decode attention on the GPU. Alone: time of one layer in a graph of many, and the rate at which
+// the KV cache is read. In layers: what it adds to the products before and behind it. All rotates
+// over more memory than the L2 cache holds.
+//   cuda_decode [alone|layers]
 
 #include <cuda_bf16.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <numeric>
 #include <random>
 #include <vector>
 
 #include "backend/cuda/decode_attention.h"
+#include "backend/cuda/skinny_linear.h"
 #include "backend/cuda/sm90.cuh"
 
 namespace octavo::cuda {
@@ -188,7 +191,7 @@ void measure(const Pools& pools, const Shape& shape, int num_rows, int begin, in
     call.num_q_heads = shape.num_q_heads;
     call.scale = 0.088f;
     call.out = pools.out;
-    decode_attention({stream}, layer, rows, prefixes, call, nullptr, workspace);
+    decode_attention({stream}, layer, rows, prefixes, call, nullptr, false, workspace);
   };
   plan();
   attend(0);
@@ -219,11 +222,106 @@ void measure(const Pools& pools, const Shape& shape, int num_rows, int begin, in
   cudaStreamDestroy(stream);
 }
 
+// Layers of the 8B shape, attention and its two products: microseconds of one without attention,
+// with attention that waits for the projection, and with attention that begins before its end.
+void measure_layers(const Pools& pools, const void* weights, int num_rows, int tokens) {
+  constexpr int kLayers = 32, kHidden = 4096, kQkv = 6144, kBlock = 32;
+  constexpr Shape shape = kLlama8B;
+  const int blocks_per_row = (tokens + kBlock - 1) / kBlock;
+  std::vector<int> row_begin(num_rows + 1), block_begin, blocks(num_rows * blocks_per_row);
+  std::iota(row_begin.begin(), row_begin.end(), 0);
+  for (int r : row_begin) block_begin.push_back(r * blocks_per_row);
+  std::iota(blocks.begin(), blocks.end(), 0);
+  std::shuffle(blocks.begin(), blocks.end(), std::mt19937(1));
+  std::vector<float> turns;  // by nothing
+  for (int i = 0; i < tokens * shape.head_dim; ++i)
+    turns.push_back(i % shape.head_dim < shape.head_dim / 2 ? 1 : 0);
+
+  PagedRows rows;
+  rows.num_rows = rows.num_decode_rows = rows.num_tokens = num_rows;
+  rows.row_begin = on_device(row_begin);
+  rows.kv_len = on_device(std::vector<int>(num_rows, tokens));
+  rows.block_begin = on_device(block_begin);
+  rows.blocks = on_device(blocks);
+  const float* cos_sin = on_device(turns);
+  void *workspace, *product_workspace, *qkv;
+  check(cudaMalloc(&workspace, decode_workspace_bytes(num_rows, shape.num_q_heads,
+                                                      shape.num_kv_heads, shape.head_dim)),
+        "malloc");
+  check(cudaMalloc(&product_workspace, skinny_linear_workspace_bytes()), "malloc");
+  check(cudaMemset(product_workspace, 0, skinny_linear_workspace_bytes()), "memset");
+  check(cudaMalloc(&qkv, size_t{2} * num_rows * kQkv), "malloc");
+  cudaStream_t stream;
+  check(cudaStreamCreate(&stream), "stream");
+
+  PagedLayer layer;
+  layer.num_blocks = static_cast<int>(blocks.size());
+  layer.num_kv_heads = shape.num_kv_heads;
+  layer.block_size = kBlock;
+  layer.head_dim = shape.head_dim;
+  const int64_t half = int64_t{layer.num_blocks} * kBlock * shape.num_kv_heads * shape.head_dim * 2;
+  const int distinct = static_cast<int>(std::min<int64_t>(kLayers, kPoolBytes / half));
+  enum Mode { kNone, kLate, kEarly };
+  const auto run = [&](Mode mode) {
+    const char* weight = static_cast<const char*>(weights);
+    plan_decode({stream}, layer, rows, {}, shape.num_q_heads, false, workspace);
+    for (int i = 0; i < kLayers; ++i) {
+      LinearCall product;
+      product.m = num_rows;
+      product.n = kQkv;
+      product.k = kHidden;
+      product.x = pools.q;
+      product.weight = weight;
+      product.out = qkv;
+      skinny_linear({stream}, product, product_workspace);
+      weight += size_t{2} * kQkv * kHidden;
+      layer.keys = static_cast<char*>(pools.keys) + half * (i % distinct);
+      layer.values = static_cast<char*>(pools.values) + half * (i % distinct);
+      AttentionCall call;
+      call.num_q_heads = shape.num_q_heads;
+      call.scale = 0.088f;
+      call.out = pools.out;
+      RopeAndCacheCall append;
+      append.qkv = qkv;
+      append.num_q_heads = shape.num_q_heads;
+      append.rotary_dims = shape.head_dim;
+      append.cos_sin = cos_sin;
+      if (mode != kNone)
+        decode_attention({stream}, layer, rows, {}, call, &append, mode == kEarly, workspace);
+      product.n = kHidden;
+      product.x = pools.out;
+      product.weight = weight;
+      product.out = pools.q;
+      skinny_linear({stream}, product, product_workspace);
+      weight += size_t{2} * kHidden * kHidden;
+    }
+  };
+  double times[3];
+  for (Mode mode : {kNone, kLate, kEarly}) {
+    run(mode);
+    check(cudaStreamSynchronize(stream), "first run");
+    times[mode] = graph_microseconds(stream, [&] { run(mode); }) / kLayers;
+  }
+  std::printf("layers %4d x %5d: %7.2f us, with attention %7.2f, early %7.2f: it adds %.2f, %.2f\n",
+              num_rows, tokens, times[kNone], times[kLate], times[kEarly],
+              times[kLate] - times[kNone], times[kEarly] - times[kNone]);
+  std::fflush(stdout);
+  if (const DeviceError error = take_error(); error.code != cudaSuccess)
+    std::printf("%s: %s\n", error.op, cudaGetErrorString(error.code));
+  for (const void* p :
+       {(const void*)rows.row_begin, (const void*)rows.kv_len, (const void*)rows.block_begin,
+        (const void*)rows.blocks, (const void*)cos_sin, (const void*)workspace,
+        (const void*)product_workspace, (const void*)qkv})
+    cudaFree(const_cast<void*>(p));
+  cudaStreamDestroy(stream);
+}
+
 }  // namespace
 }  // namespace octavo::cuda
 
-int main() {
+int main(int argc, char** argv) {
   using namespace octavo::cuda;
+  const auto wanted = [&](const char* part) { return argc < 2 || std::strcmp(argv[1], part) == 0; };
   Pools pools;
   check(cudaMalloc(&pools.keys, kPoolBytes), "malloc");
   check(cudaMalloc(&pools.values, kPoolBytes), "malloc");
@@ -233,6 +331,17 @@ int main() {
   fill_random<<<1024, 256>>>(static_cast<__nv_bfloat16*>(pools.values), kPoolBytes / 2, 1);
   fill_random<<<1024, 256>>>(static_cast<__nv_bfloat16*>(pools.q), 32 << 20, 1);
   check(cudaDeviceSynchronize(), "fill");
+  if (wanted("layers")) {
+    constexpr size_t kWeights = size_t{32} * 4096 * (6144 + 4096);
+    void* weights;
+    check(cudaMalloc(&weights, kWeights * 2), "malloc");
+    fill_random<<<1024, 256>>>(static_cast<__nv_bfloat16*>(weights), kWeights, 0.015f);
+    for (int rows : {1, 8, 32, 64}) {
+      for (int tokens : {33, 160, 288, 1000, 8192}) measure_layers(pools, weights, rows, tokens);
+    }
+    cudaFree(weights);
+  }
+  if (!wanted("alone")) return 0;
   measure_stream(pools);
   measure(pools, kLlama8B, 256, 1000, 1000);
   measure(pools, kLlama8B, 256, 200, 1800);

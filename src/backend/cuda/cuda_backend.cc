@@ -445,13 +445,16 @@ void CudaBackend::attention(const AttentionArgs& a) {
         state.decode.at_least(decode_workspace_bytes(options_.max_rows, a.num_q_heads,
                                                      layer.num_kv_heads, layer.head_dim),
                               launch_.stream);
-    if (state.decode_planned != a.batch) {
+    // Kernels of this step lie behind the plan by then, and the copy of its inputs before them all.
+    const bool early = state.decode_planned == a.batch;
+    if (!early) {
       plan_decode(launch_, layer, rows, prefixes, a.num_q_heads, false, scratch);
       state.decode_planned = a.batch;
     }
     RopeAndCacheCall append;
     if (a.append != nullptr) append = call_of(*a.append);
-    decode_attention(launch_, layer, rows, prefixes, call, a.append ? &append : nullptr, scratch);
+    decode_attention(launch_, layer, rows, prefixes, call, a.append ? &append : nullptr, early,
+                     scratch);
   }
   if (rows.num_decode_rows < rows.num_rows) {
     void* scratch = prefill_scratch();

@@ -1,6 +1,6 @@
 // decode_attention(): one CTA per slice of the plan (decode_plan.cuh). Two warps walk the slice's
-// tiles and have the copy engine bring them into a ring in shared memory, one the keys and queries,
-// the other the values. Four warps consume.
+// tiles and have the copy engine bring them into a ring in shared memory (decode_produce.cuh), four
+// warps consume (decode_consume.cuh).
 //
 // A tile is 64 tokens of keys and of values, copied in pieces of 8 tokens (which lie together in
 // the cache) to places that are 16 bytes further apart than a piece is long. The i-th tokens of the
@@ -11,10 +11,25 @@
 //   S^T [16 tokens, heads] = K Q^T      O^T [head_dim, heads] += V^T P^T
 // Each warp keeps its own maximum, sum and O; they are joined when the item ends.
 //
-// Appending. Where the queries, keys and values come straight from the projection, the producer
-// brings an item's queries as they are, and with the tile of the row's last token its new key and
+// Appending. Where the queries, keys and values come straight from the projection, the producers
+// bring an item's queries as they are, and with the tile of the row's last token its new key and
 // value; the consumers normalise and rotate them in shared memory, put the new ones into the tile,
 // and write them to the cache. Nobody else reads that place of the cache in this kernel.
+//
+// Early. Nothing else in an appending call depends on the projection, the kernel before this one,
+// whose end is a time in which the memory has little to do. So the cached tokens are asked for
+// without waiting for it. What is then read before the wait, and why it is there:
+//   - The plan. Its kernel lets the next one start only when the plan is written, and every kernel
+//     behind that one starts after it. (An ordinary kernel lets the next one start at once: in a
+//     small model many may be resident together, and the projection be all that this one knows to
+//     have started.)
+//   - The block tables: staged by the copy that begins a step. A copy is complete before any kernel
+//     behind it starts, and begins when all before it are complete.
+//   - The cached tokens: written by earlier steps, hence before that copy; in this step, only this
+//     kernel writes to this layer's cache. The piece with the newest token is read while nobody
+//     writes it, and the place of that token in it before its key and value are known: the
+//     consumers write there what is appended, when the piece has arrived.
+// All else is read, and everything is written, behind the wait.
 
 #include "backend/cuda/decode_attention.h"
 #include "backend/cuda/decode_consume.cuh"
@@ -35,6 +50,8 @@ __global__ __launch_bounds__(kThreads, kDim <= 128 ? 2 : 1) void decode_kernel(c
   uint64_t* empty = full + kMaxStages;
   sm90::let_next_start();
   const int tid = static_cast<int>(threadIdx.x);
+  const bool produces = tid >= kConsumers, early = produces && call.early;
+  if (early) __threadfence();  // empties the L1 cache of what earlier steps left there
   if (tid == 0) {
     for (int s = 0; s < call.stages; ++s) {
       sm90::init_barrier(&full[s], 1);
@@ -61,12 +78,14 @@ __global__ __launch_bounds__(kThreads, kDim <= 128 ? 2 : 1) void decode_kernel(c
   __syncthreads();
   // The kernel of the prefixes lets this one start when all before it is complete; its own results
   // are needed only at the end of an item.
-  if (!call.behind_prefixes) sm90::wait_for_previous();
+  if (!call.behind_prefixes && !early) sm90::wait_for_previous();
 
-  if (tid >= kConsumers) {
-    produce<T, kDim, kHeadTiles>(call, shared, tid < kConsumers + 32);
-  } else {
+  if (!produces) {
     Consumer<T, kDim, kHeadTiles>(call, shared).run();
+  } else if (tid < kConsumers + 32) {
+    produce_cached<T, kDim, kHeadTiles>(call, shared);
+  } else {
+    QueryProducer<T, kDim, kHeadTiles>(call, shared).run();
   }
   sm90::wait_for_previous();
 }
@@ -131,7 +150,7 @@ bool decode_attention_takes(const PagedLayer& layer, int num_q_heads) {
 
 void decode_attention(const Launch& on, const PagedLayer& layer, const PagedRows& rows,
                       const SharedPrefixes& prefixes, const AttentionCall& call,
-                      const RopeAndCacheCall* append, void* workspace) {
+                      const RopeAndCacheCall* append, bool early, void* workspace) {
   using namespace decode;
   if (rows.num_decode_rows == 0) return;
   Call kernel_call = {};
@@ -142,6 +161,7 @@ void decode_attention(const Launch& on, const PagedLayer& layer, const PagedRows
                               .k_norm = append->k_norm,
                               .norm_eps = append->norm_eps,
                               .rotary_dims = append->rotary_dims};
+    kernel_call.early = early;
   }
   carve_workspace(workspace,
                   {rows.num_decode_rows, call.num_q_heads, layer.num_kv_heads, layer.head_dim},

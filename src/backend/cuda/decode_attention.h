@@ -42,7 +42,8 @@ bool decode_attention_takes(const PagedLayer& layer, int num_q_heads);
 inline constexpr int kMaxDecodeRows = 4096;
 size_t decode_workspace_bytes(int max_rows, int num_q_heads, int num_kv_heads, int head_dim);
 
-// Before the first layer of a step; `layer` is any layer of the cache group. batch_invariant: no
+// Before the first layer of a step; `layer` is any layer of the cache group. The next kernel starts
+// when the plan is written, so that all behind that one may read it at once. batch_invariant: no
 // row is cut and nothing is shared, so that a row's result depends on no other row; few long rows
 // then leave most of the GPU idle.
 void plan_decode(const Launch& on, const PagedLayer& layer, const PagedRows& rows,
@@ -54,8 +55,12 @@ void plan_decode(const Launch& on, const PagedLayer& layer, const PagedRows& row
 // With `append`, first does what rope_and_cache() does to these rows: call.q and append->q_out are
 // not used, and a row's last token is at position kv_len - 1, whatever rows.positions and
 // rows.slot_mapping say. REQUIRES then: prefixes.capacity is 0.
+// `early` (without `append` it changes nothing): the cached tokens are read while the kernel before
+// this one may still run. REQUIRES: a kernel lies between plan_decode() and this call; between
+// whatever wrote rows.blocks or, last tokens apart, this layer's cache, and this call there is a
+// copy, or any edge at which kernels do not overlap.
 void decode_attention(const Launch& on, const PagedLayer& layer, const PagedRows& rows,
                       const SharedPrefixes& prefixes, const AttentionCall& call,
-                      const RopeAndCacheCall* append, void* workspace);
+                      const RopeAndCacheCall* append, bool early, void* workspace);
 
 }  // namespace octavo::cuda

@@ -84,6 +84,44 @@ __device__ int slices(int tiles, int ctas) {
   return max(min(wanted, ctas), 1);
 }
 
+// In the time that the parts of a cut item take to be joined, a CTA reads about so many tiles.
+constexpr int kTilesPerJoin = 1;
+
+// The sequence of the rows' tiles.
+struct Sequence {
+  const int32_t* first;  // [num_rows]: of one head, the tiles before the row
+  int num_rows, num_kv_heads;
+  int tiles_per_head;
+
+  __device__ int tiles() const { return tiles_per_head * num_kv_heads; }
+  // The last row that begins at or before `tile`, and the tile's number in its item; rows without
+  // tiles begin where the next one does, so it has tiles.
+  __device__ int locate(int tile, int* row) const {
+    int low = 0, high = num_rows;
+    while (high - low > 1) {
+      const int middle = (low + high) / 2;
+      (first[middle] * num_kv_heads <= tile ? low : high) = middle;
+    }
+    *row = low;
+    const int item = (low + 1 < num_rows ? first[low + 1] : tiles_per_head) - first[low];
+    return item > 0 ? (tile - first[low] * num_kv_heads) % item : 0;
+  }
+  // The first tile of slice `cta`, or where an item begins at or before it.
+  __device__ int begin(const Cut& cut, int cta, bool cut_items) const {
+    int row, begin = cut.begin(cta);
+    if (!cut_items && begin < cut.tiles) begin -= locate(begin, &row);
+    return begin;
+  }
+  // All threads: whether slices of whole items would take longer, the longest of them, than equal
+  // ones whose parts must then be joined. `cut`: one for as many CTAs as there are.
+  __device__ bool gains_by_cutting(const Cut& cut) const {
+    const int cta = static_cast<int>(threadIdx.x);
+    int length = 0;
+    if (cta < cut.ctas) length = begin(cut, cta + 1, false) - begin(cut, cta, false);
+    return __syncthreads_or(length > (cut.tiles + cut.ctas - 1) / cut.ctas + kTilesPerJoin);
+  }
+};
+
 // Thread 0: the prefixes' sequence.
 __device__ void plan_groups(const PlanCall& call, int num_groups) {
   const int members_in_tile = members_per_tile(call.heads_per_kv_head);
@@ -112,7 +150,6 @@ __global__ __launch_bounds__(kThreads) void plan_kernel(const PlanCall call) {
   // Per row: its group and member as one number, and its first tile of one head.
   __shared__ int32_t membership[kMaxDecodeRows];
   __shared__ int32_t first[kMaxDecodeRows];
-  sm90::let_next_start();
   sm90::wait_for_previous();
   const int tid = threadIdx.x;
   const Workspace& w = call.workspace;
@@ -168,30 +205,19 @@ __global__ __launch_bounds__(kThreads) void plan_kernel(const PlanCall call) {
   if (tid == 0) w.rows[call.num_rows] = {};
   __syncthreads();
 
-  const Cut cut = {total * call.num_kv_heads, slices(total * call.num_kv_heads, call.row_ctas)};
+  const Sequence sequence = {first, call.num_rows, call.num_kv_heads, total};
+  Cut cut = {sequence.tiles(), max(min(sequence.tiles(), call.row_ctas), 1)};
+  const bool cut_items = call.cut_rows && sequence.gains_by_cutting(cut);
+  if (cut_items) cut.ctas = slices(cut.tiles, call.row_ctas);
   if (tid == 0) w.header->rows = cut;
   for (int cta = tid; cta < call.row_ctas; cta += kThreads) {
     w.arrivals[cta] = 0;
     CtaPlan plan = {};
     if (cta < cut.ctas && total > 0) {
-      // The last row that begins at or before the slice; rows without tiles begin where the next
-      // one does, so it has tiles.
-      const auto locate = [&](int tile, int* row) {
-        int low = 0, high = call.num_rows;
-        while (high - low > 1) {
-          const int middle = (low + high) / 2;
-          (first[middle] * call.num_kv_heads <= tile ? low : high) = middle;
-        }
-        *row = low;
-        const int of_head = (low + 1 < call.num_rows ? first[low + 1] : total) - first[low];
-        return of_head > 0 ? (tile - first[low] * call.num_kv_heads) % of_head : 0;
-      };
-      int begin = cut.begin(cta), end = cut.begin(cta + 1), row;
-      if (!call.cut_rows) {  // slices begin where an item does
-        if (end < cut.tiles) end -= locate(end, &row);
-        begin -= locate(begin, &row);
-      }
-      plan.tile = locate(begin, &row);
+      const int begin = sequence.begin(cut, cta, cut_items);
+      const int end = sequence.begin(cut, cta + 1, cut_items);
+      int row;
+      plan.tile = sequence.locate(begin, &row);
       plan.row = row;
       plan.tiles = end - begin;
       plan.first = plan_of(row);
@@ -208,6 +234,10 @@ __global__ __launch_bounds__(kThreads) void plan_kernel(const PlanCall call) {
     }
     w.ctas[cta] = plan;
   }
+  // Kernels that do not wait for this one read the plan (decode_attention.cu).
+  __threadfence();
+  __syncthreads();
+  sm90::let_next_start();
 }
 
 }  // namespace

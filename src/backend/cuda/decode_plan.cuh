@@ -9,7 +9,8 @@
 // an item begins finishes it: the others leave partial results, at the beginning of their slices,
 // and it adds them to its own in order, at the end of its slice. It waits for them there; they
 // waited for nobody before, so the kernel cannot hang even where not all CTAs fit the GPU at once
-// (CTAs start in the order of their numbers).
+// (CTAs start in the order of their numbers). Where slices of whole items are hardly longer, each
+// begin(c) is moved back to the beginning of an item, and nothing is cut.
 //
 // The shared prefixes are a second sequence of the same kind. Its items are (group, KV head, query
 // tile), a query tile being the query heads of as many members as fit 128 rows.

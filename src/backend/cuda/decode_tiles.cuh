@@ -37,9 +37,10 @@ struct Call {
   int stages;
   float scale_log2;      // scores to units of log 2
   bool behind_prefixes;  // attend_prefixes() was launched just before
+  bool early;            // as in decode_attention()
 };
 
-// What the producer says of a tile. The fields from first_cta on are set with kLast.
+// What the producers say of a tile. The fields from first_cta on are set with kLast.
 struct alignas(16) TileInfo {
   enum Flags { kFirst = 1, kLast = 2, kStop = 4, kNewest = 8 };
   int32_t flags;
