@@ -1,7 +1,7 @@
 // Decode GEMMs (src/backend/cuda/skinny_linear.h) at the shapes of two models: each shape alone in
 // a row of launches, and all products of a decode step in one graph, as the engine runs them.
 // Weights are distinct for every layer, so they come from memory.
-//   cuda_skinny [8b|0.6b]...
+//   cuda_skinny [8b|0.6b|ROWS]...
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
@@ -43,7 +43,7 @@ struct Product {
   int n, k;
   Activation activation;
   bool residual, out_is_float;
-  bool normed;  // its x can be normalised on the way in
+  bool normed;  // has a norm before it, which the product before that can carry
 };
 
 struct Model {
@@ -85,8 +85,11 @@ class Bench {
       activations_[i] = allocate(int64_t{256} * 28672, 1, static_cast<uint32_t>(i + 2));
     }
     logits_ = allocate(int64_t{256} * 2 * model.head.n, 1, 9);
+    weighted_ = allocate(int64_t{64} * 4096, 1, 10);
     require(cudaMalloc(&gain_, size_t{4} * 4096));
     require(cudaMemset(gain_, 0x3F, size_t{4} * 4096));  // 0.747
+    require(cudaMalloc(&squares_, size_t{4} * 64 * 64));
+    require(cudaMemset(squares_, 0x3F, size_t{4} * 64 * 64));
     const size_t bytes = octavo::cuda::skinny_linear_workspace_bytes();
     require(cudaMalloc(&workspace_, bytes));
     require(cudaMemset(workspace_, 0, bytes));
@@ -95,6 +98,7 @@ class Bench {
   ~Bench() {
     for (void* p : memory_) cudaFree(p);
     cudaFree(gain_);
+    cudaFree(squares_);
     cudaFree(workspace_);
     cudaStreamDestroy(stream_);
   }
@@ -130,8 +134,8 @@ class Bench {
     });
   }
   const Model& model() const { return model_; }
-  // From now on x is normalised where a model does so.
-  void set_norm(bool on) { norm_ = on; }
+  // From now on products carry the norms between them.
+  void set_carry(bool on) { carry_ = on; }
 
  private:
   __nv_bfloat16* allocate(int64_t count, float scale, uint32_t seed) {
@@ -152,7 +156,15 @@ class Bench {
     c.activation = p.activation;
     c.out = p.out_is_float ? logits_ : activations_[to];
     c.out_is_float = p.out_is_float;
-    if (norm_ && p.normed) c.norm_weight = static_cast<const float*>(gain_);
+    if (carry_ && p.normed && !p.out_is_float) {
+      c.x = weighted_;
+      c.squares = squares_;
+      c.square_parts = p.k / 64;
+    } else if (carry_ && p.residual) {
+      c.next_gain = gain_;
+      c.weighted = weighted_;
+      c.squares_out = squares_;
+    }
     return c;
   }
   template <typename Record>
@@ -194,9 +206,10 @@ class Bench {
   __nv_bfloat16* weights_ = nullptr;
   __nv_bfloat16* activations_[5] = {};
   __nv_bfloat16* logits_ = nullptr;
-  void* gain_ = nullptr;
+  float *gain_ = nullptr, *squares_ = nullptr;
+  __nv_bfloat16* weighted_ = nullptr;
   void* workspace_ = nullptr;
-  bool norm_ = false;
+  bool carry_ = false;
 };
 
 // Microseconds per product, then the step; TB/s counts weights alone.
@@ -220,18 +233,29 @@ void print_row(Bench& bench, const char* label, const Linear& linear, int m) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::vector<std::string> models;
+  std::vector<int> rows;
+  for (int i = 1; i < argc; ++i) {
+    const int number = std::atoi(argv[i]);
+    if (std::string(argv[i]) == std::to_string(number)) {
+      rows.push_back(number);
+    } else {
+      models.emplace_back(argv[i]);
+    }
+  }
+  if (rows.empty()) rows = {1, 2, 8, 16, 32, 64, 128, 256};
   for (const Model& model : kModels) {
-    const bool wanted =
-        argc < 2 || std::find(argv + 1, argv + argc, std::string(model.name)) != argv + argc;
-    if (!wanted) continue;
+    if (!models.empty() && std::find(models.begin(), models.end(), model.name) == models.end()) {
+      continue;
+    }
     Bench bench(model);
     print_head(model);
-    for (int m : {1, 2, 8, 16, 32, 64, 128, 256}) {
+    for (int m : rows) {
       print_row(bench, "skinny_linear", octavo::cuda::skinny_linear, m);
-      if (m > 2) continue;
-      bench.set_norm(true);
+      if (m > 64) continue;
+      bench.set_carry(true);
       print_row(bench, "  with norms", octavo::cuda::skinny_linear, m);
-      bench.set_norm(false);
+      bench.set_carry(false);
     }
   }
 }

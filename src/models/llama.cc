@@ -17,18 +17,15 @@ struct Variant {
 };
 
 struct Block {
-  RmsNorm input_norm;
-  Linear qkv;
+  NormedLinear qkv;
   Attention attention;
   Linear output;
-  RmsNorm post_norm;
-  Linear gate_up;
+  NormedLinear gate_up;
   Linear down;
 
   Block(const ModelConfig& c, const Variant& v, int layer, const Rope& rope, DType dtype,
         Backend& b)
-      : input_norm(b, c.hidden_size, c.norm_eps),
-        qkv(b, dtype, c.hidden_size,
+      : qkv(b, dtype, c.norm_eps, c.hidden_size,
             {{"q_proj", int64_t{c.num_heads} * c.head_dim},
              {"k_proj", int64_t{c.num_kv_heads} * c.head_dim},
              {"v_proj", int64_t{c.num_kv_heads} * c.head_dim}},
@@ -42,8 +39,7 @@ struct Block {
                       .norm_eps = c.norm_eps}),
         output(b, dtype, int64_t{c.num_heads} * c.head_dim, {{"o_proj", c.hidden_size}},
                {.bias = v.output_bias}),
-        post_norm(b, c.hidden_size, c.norm_eps),
-        gate_up(b, dtype, c.hidden_size,
+        gate_up(b, dtype, c.norm_eps, c.hidden_size,
                 {{"gate_proj", c.intermediate_size}, {"up_proj", c.intermediate_size}},
                 {.bias = v.mlp_bias, .activation = Activation::kSwiGlu}),
         down(b, dtype, c.intermediate_size, {{"down_proj", c.hidden_size}}, {.bias = v.mlp_bias}) {}
@@ -63,12 +59,14 @@ class LlamaModel : public Model {
   std::vector<KvCacheSpec> kv_groups() const override { return {kv_group_of(config_)}; }
 
   Tensor forward(ForwardContext& ctx) override {
-    auto x = embed_(ctx);  // [T, hidden], as all results of a block
-    for (const Block& b : blocks_) {
-      x = b.output(ctx, b.attention(ctx, b.qkv(ctx, b.input_norm, x)), x);
-      x = b.down(ctx, b.gate_up(ctx, b.post_norm, x), x);
+    Hidden h{embed_(ctx)};
+    for (size_t i = 0; i < blocks_.size(); ++i) {
+      const Block& b = blocks_[i];
+      const NormedLinear* next = i + 1 < blocks_.size() ? &blocks_[i + 1].qkv : nullptr;
+      h = b.output(ctx, b.attention(ctx, b.qkv(ctx, h)), h.x, &b.gate_up);
+      h = b.down(ctx, b.gate_up(ctx, h), h.x, next);
     }
-    return norm_(ctx, x).release();
+    return norm_(ctx, h.x).release();
   }
 
   Tensor logits(ForwardContext& ctx, const Tensor& hidden) override { return head_(ctx, hidden); }
@@ -78,12 +76,12 @@ class LlamaModel : public Model {
     for (size_t i = 0; i < blocks_.size(); ++i) {
       const std::string layer = "model.layers." + std::to_string(i) + ".";
       const Block& b = blocks_[i];
-      b.input_norm.for_each_parameter(layer + "input_layernorm.", visit);
-      b.qkv.for_each_parameter(layer + "self_attn.", visit);
+      b.qkv.norm().for_each_parameter(layer + "input_layernorm.", visit);
+      b.qkv.linear().for_each_parameter(layer + "self_attn.", visit);
       b.attention.for_each_parameter(layer + "self_attn.", visit);
       b.output.for_each_parameter(layer + "self_attn.", visit);
-      b.post_norm.for_each_parameter(layer + "post_attention_layernorm.", visit);
-      b.gate_up.for_each_parameter(layer + "mlp.", visit);
+      b.gate_up.norm().for_each_parameter(layer + "post_attention_layernorm.", visit);
+      b.gate_up.linear().for_each_parameter(layer + "mlp.", visit);
       b.down.for_each_parameter(layer + "mlp.", visit);
     }
     norm_.for_each_parameter("model.norm.", visit);

@@ -64,8 +64,10 @@ struct ForwardContext {
   std::vector<Tensor> free_blocks;  // of this step, given back by StepTensors
 
   // Not initialised. The smallest free block that is large enough, or new memory of the step.
-  StepTensor allocate(Shape shape) {
-    const int64_t count = shape.count();
+  StepTensor allocate(Shape shape) { return allocate(activation, shape); }
+  StepTensor allocate(DType dtype, Shape shape) {
+    const auto unit = static_cast<int64_t>(size_of(activation));
+    const int64_t count = (shape.count() * static_cast<int64_t>(size_of(dtype)) + unit - 1) / unit;
     auto best = free_blocks.end();
     for (auto it = free_blocks.begin(); it != free_blocks.end(); ++it) {
       if (it->count() >= count && (best == free_blocks.end() || it->count() < best->count()))
@@ -73,12 +75,13 @@ struct ForwardContext {
     }
     Tensor block;
     if (best == free_blocks.end()) {
-      block = backend->allocate(activation, shape);
+      block = backend->allocate(activation, {count});
     } else {
       block = *best;
       free_blocks.erase(best);
     }
     Tensor tensor = block;
+    tensor.dtype = dtype;
     tensor.shape = shape;
     return {this, tensor, block};
   }

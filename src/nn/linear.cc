@@ -1,5 +1,5 @@
-// Linear, Embedding, LmHead: see the header. The work is in naming parameters and cutting a fused
-// weight into the checkpoint's tensors; the arithmetic is the backend's.
+// Linear, NormedLinear, Embedding, LmHead: see the header. The work is in naming parameters and
+// cutting a fused weight into the checkpoint's tensors; the arithmetic is the backend's.
 #include "nn/linear.h"
 
 namespace octavo {
@@ -35,26 +35,56 @@ Linear::Linear(Backend& backend, DType dtype, int64_t in_features, std::vector<P
   if (options_.bias) bias_ = backend.make_vector_weight(out_features);
 }
 
-StepTensor Linear::product(ForwardContext& ctx, LinearArgs args) const {
+LinearArgs Linear::arguments(const Tensor& x, const Tensor& residual) const {
+  return {.x = x,
+          .weight = weight_.get(),
+          .bias = bias_.get(),
+          .residual = residual,
+          .activation = options_.activation};
+}
+
+StepTensor Linear::run(ForwardContext& ctx, LinearArgs args) const {
   const int64_t rows = weight_->spec().out_features;
   const bool gated = options_.activation == Activation::kSwiGlu;
   StepTensor out = ctx.allocate({args.x.dim(0), gated ? rows / 2 : rows});
-  args.weight = weight_.get();
-  args.bias = bias_.get();
-  args.activation = options_.activation;
   args.out = out;
   ctx.backend->linear(args);
   return out;
 }
 
 StepTensor Linear::operator()(ForwardContext& ctx, const Tensor& x, const Tensor& residual) const {
-  return product(ctx, {.x = x, .residual = residual});
+  return run(ctx, arguments(x, residual));
 }
 
-StepTensor Linear::operator()(ForwardContext& ctx, const RmsNorm& norm, const Tensor& x) const {
-  if (!ctx.backend->normalises_in_linear(weight_->spec(), x.dim(0)))
-    return product(ctx, {.x = norm(ctx, x)});
-  return product(ctx, {.x = x, .norm = norm.weight(), .norm_eps = norm.eps()});
+Hidden Linear::operator()(ForwardContext& ctx, const Tensor& x, const Tensor& residual,
+                          const NormedLinear* next) const {
+  LinearArgs args = arguments(x, residual);
+  Hidden hidden;
+  const int parts =
+      next ? ctx.backend->carried_norm_parts(args, next->linear().arguments({}, {})) : 0;
+  if (parts > 0) {
+    hidden.weighted = ctx.allocate({x.dim(0), weight_->spec().out_features});
+    hidden.squares = ctx.allocate(DType::kF32, {x.dim(0), parts});
+    args.next_norm = next->norm().weight();
+    args.weighted = hidden.weighted;
+    args.squares_out = hidden.squares;
+  }
+  hidden.x = run(ctx, args);
+  return hidden;
+}
+
+NormedLinear::NormedLinear(Backend& backend, DType dtype, double norm_eps, int64_t in_features,
+                           std::vector<Linear::Part> parts, LinearOptions options)
+    : norm_(backend, in_features, norm_eps),
+      linear_(backend, dtype, in_features, std::move(parts), options) {}
+
+StepTensor NormedLinear::operator()(ForwardContext& ctx, const Hidden& hidden) const {
+  const Tensor& squares = hidden.squares;
+  if (!squares.defined()) return linear_(ctx, norm_(ctx, hidden.x));
+  LinearArgs args = linear_.arguments(hidden.weighted, {});
+  args.squares = squares;
+  args.norm_eps = norm_.eps();
+  return linear_.run(ctx, args);
 }
 
 Parameter Linear::weight_parameter(std::string name, int64_t first, int64_t rows) const {

@@ -1,6 +1,6 @@
-// Linear, Embedding and LmHead: the modules that own large matrices. Each makes its weight in the
-// backend's layout when it is built, and fills it through the parameters that it lists. Worker
-// thread.
+// Linear, NormedLinear, Embedding and LmHead: the modules that own large matrices. Each makes its
+// weight in the backend's layout when it is built, and fills it through the parameters that it
+// lists. Worker thread.
 #pragma once
 
 #include <memory>
@@ -20,6 +20,15 @@ struct LinearOptions {
   bool transposed = false;                    // the checkpoint holds [in, out] (GPT-2's Conv1D)
 };
 
+// The states between the blocks of a model, [T, hidden]. Where the backend carries the norm that
+// comes next (ops/linear.h), also what the product behind it needs.
+struct Hidden {
+  StepTensor x;
+  StepTensor weighted, squares;
+};
+
+class NormedLinear;
+
 // y = act(x W^T + b) + residual, W [out, in]. W may be fused from several tensors of the
 // checkpoint, whose rows follow each other: {{"q_proj", 4096}, {"k_proj", 1024}, {"v_proj", 1024}}
 // is one matrix product.
@@ -35,12 +44,15 @@ class Linear {
 
   // x [T, in] to [T, out] ([T, out / 2] with kSwiGlu). residual [T, out], optional.
   StepTensor operator()(ForwardContext& ctx, const Tensor& x, const Tensor& residual = {}) const;
-  // The same of norm(x), in one op where the backend has it.
-  StepTensor operator()(ForwardContext& ctx, const RmsNorm& norm, const Tensor& x) const;
+  // The same, for `next` to go on with (unless it is null).
+  Hidden operator()(ForwardContext& ctx, const Tensor& x, const Tensor& residual,
+                    const NormedLinear* next) const;
   void for_each_parameter(const std::string& prefix, const ParameterVisitor& visit) const;
 
  private:
-  StepTensor product(ForwardContext& ctx, LinearArgs args) const;
+  friend class NormedLinear;
+  LinearArgs arguments(const Tensor& x, const Tensor& residual) const;
+  StepTensor run(ForwardContext& ctx, LinearArgs args) const;
   Parameter weight_parameter(std::string name, int64_t first, int64_t rows) const;
 
   std::vector<Part> parts_;
@@ -50,6 +62,23 @@ class Linear {
   // Held while loading where a part does not begin at a multiple of 64 rows: LinearWeight promises
   // concurrent writes only for blocks of 64.
   std::unique_ptr<std::mutex> load_mutex_;
+};
+
+// A product of what an RmsNorm gives.
+class NormedLinear {
+ public:
+  NormedLinear(Backend& backend, DType dtype, double norm_eps, int64_t in_features,
+               std::vector<Linear::Part> parts, LinearOptions options = {});
+
+  // hidden [T, in] to [T, out] ([T, out / 2] with kSwiGlu).
+  StepTensor operator()(ForwardContext& ctx, const Hidden& hidden) const;
+
+  const RmsNorm& norm() const { return norm_; }
+  const Linear& linear() const { return linear_; }
+
+ private:
+  RmsNorm norm_;
+  Linear linear_;
 };
 
 // A table of vectors, [entries, hidden]: tokens or learned positions.

@@ -111,6 +111,35 @@ TEST(Linear, HalvesItsWidthWhenGated) {
   EXPECT_FLOAT_EQ(out.as<float>()[0], 3 / (1 + std::exp(-3.0f)) * 6);
 }
 
+TEST(NormedLinear, GivesTheSameWhereTheProductBeforeItCarriesItsNorm) {
+  TestingBackend backend;
+  const Linear first(backend, DType::kF32, 2, {{"a", 3}}, {.bias = true});
+  const NormedLinear second(backend, DType::kF32, 1e-5, 3, {{"b", 2}}, {.bias = true});
+  const auto load = [](const Parameter& p, std::vector<float> values) {
+    p.load_rows(0, tensor_of(values, p.shape));
+  };
+  const auto of_first = parameters_of(first, ""), of_second = parameters_of(second.linear(), "");
+  load(of_first[0], {1, 2, -3, 4, 0.5f, 1});
+  load(of_first[1], {0.1f, 0.2f, 0.3f});
+  load(of_second[0], {1, -1, 2, 3, 0.5f, 1});
+  load(of_second[1], {10, 20});
+  load(parameters_of(second.norm(), "")[0], {2, 0.5f, -1});
+  std::vector<float> x{1, 2, 3, 4}, residual{1, 1, 1, 2, 2, 2};
+  std::vector<float> plain, carried;
+  for (std::vector<float>* out : {&plain, &carried}) {
+    backend.carries_norms = out == &carried;
+    ForwardContext ctx{.backend = &backend};
+    const Hidden hidden = first(ctx, tensor_of(x, {2, 2}), tensor_of(residual, {2, 3}), &second);
+    const Tensor& squares = hidden.squares;
+    EXPECT_EQ(squares.defined(), backend.carries_norms);
+    const StepTensor y = second(ctx, hidden);
+    const Tensor& values = y;
+    out->assign(values.as<float>(), values.as<float>() + values.count());
+  }
+  ASSERT_EQ(carried.size(), plain.size());
+  for (size_t i = 0; i < plain.size(); ++i) EXPECT_NEAR(carried[i], plain[i], 1e-5f);
+}
+
 TEST(LmHead, VisitsItsMatrixOnlyWhenItIsItsOwn) {
   TestingBackend backend;
   const Embedding embedding(backend, DType::kF32, 4, 2);

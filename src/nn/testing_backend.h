@@ -124,6 +124,10 @@ class TestingBackend : public Backend {
   }
   std::unique_ptr<Sampler> make_sampler(const SamplerSpec&) override { return nullptr; }
 
+  bool carries_norms = false;
+  int carried_norm_parts(const LinearArgs&, const LinearArgs&) const override {
+    return carries_norms ? 2 : 0;
+  }
   void linear(const LinearArgs& a) override {
     const auto& w = static_cast<const TestingLinearWeight&>(*a.weight);
     const int64_t out = w.spec().out_features, in = w.spec().in_features;
@@ -134,6 +138,10 @@ class TestingBackend : public Backend {
       for (int64_t n = 0; n < out; ++n) {
         float sum = 0;
         for (int64_t k = 0; k < in; ++k) sum += x[k] * w.row(n)[k];
+        if (a.squares.defined()) {
+          const float* parts = a.squares.as<float>() + 2 * m;
+          sum /= std::sqrt((parts[0] + parts[1]) / static_cast<float>(in) + a.norm_eps);
+        }
         y[static_cast<size_t>(n)] = sum + (a.bias ? a.bias->tensor().as<float>()[n] : 0.0f);
       }
       const int64_t wide = a.out.dim(1);
@@ -142,6 +150,7 @@ class TestingBackend : public Backend {
         const float r = a.residual.defined() ? a.residual.as<float>()[m * wide + n] : 0.0f;
         a.out.as<float>()[m * wide + n] = v + r;
       }
+      if (a.next_norm != nullptr) prepare_norm(a, m);
     }
   }
 
@@ -230,6 +239,16 @@ class TestingBackend : public Backend {
   }
 
  private:
+  static void prepare_norm(const LinearArgs& a, int64_t m) {
+    const int64_t wide = a.out.dim(1);
+    float* squares = a.squares_out.as<float>() + 2 * m;
+    squares[0] = squares[1] = 0;
+    for (int64_t n = 0; n < wide; ++n) {
+      const float y = a.out.as<float>()[m * wide + n];
+      a.weighted.as<float>()[m * wide + n] = y * a.next_norm->tensor().as<float>()[n];
+      squares[n % 2] += y * y;
+    }
+  }
   static float activate(Activation act, const std::vector<float>& y, int64_t n) {
     const float v = y[static_cast<size_t>(n)];
     switch (act) {

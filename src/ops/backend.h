@@ -77,9 +77,12 @@ class Backend {
   virtual size_t kv_block_bytes(const KvCacheSpec& spec) const = 0;  // one block, all layers
   virtual std::unique_ptr<Sampler> make_sampler(const SamplerSpec& spec) = 0;
 
-  // Whether linear() of so many rows takes LinearArgs::norm, because that is faster than rms_norm()
-  // before it.
-  virtual bool normalises_in_linear(const LinearSpec& spec, int64_t rows) const { return false; }
+  // Whether the products `first` and `second` carry the norm between them, because that is faster
+  // than rms_norm() (linear.h): the parts of a row of LinearArgs::squares, or 0. Both without what
+  // the norm adds to them, and without outputs; `second` without x.
+  virtual int carried_norm_parts(const LinearArgs& first, const LinearArgs& second) const {
+    return 0;
+  }
   virtual void linear(const LinearArgs& args) = 0;
   virtual void embedding(const EmbeddingArgs& args) = 0;
   virtual void gather_rows(const GatherRowsArgs& args) = 0;

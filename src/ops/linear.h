@@ -9,8 +9,12 @@
 // kGelu: 0.5 v (1 + erf(v / sqrt 2)); kSwiGlu: rows [0, N/2) of W are the gate g, the others u:
 // silu(g) * u.
 //
-// norm (optional, only where Backend::normalises_in_linear says so): x is first replaced by
-// rms_norm(x) with that weight (ops/norm.h), rounded to x's dtype.
+// Carried norms (optional, only where Backend::carried_norm_parts says so). Since
+// rms_norm(y) W^T = (y g) W^T with row m scaled by 1 / sqrt(mean(y[m]^2) + eps), g the norm's
+// weight, the two products on either side of a norm can do its work. The first, whose out is y:
+//   weighted[m, n] = y[m, n] * g[n]; squares_out[m, :] adds up to the sum over n of y[m, n]^2
+// The second, whose x is that `weighted`, multiplies its sums of row m, before the bias, with
+// 1 / sqrt(sum(squares[m, :]) / K + norm_eps).
 //
 // Precision: products of the weight's dtype and at least that dtype for x, sums in float32. The
 // order of summation over k is the same for every m, M and thread count.
@@ -64,9 +68,14 @@ struct LinearArgs {
   const VectorWeight* bias = nullptr;
   Tensor residual;
   Activation activation = Activation::kNone;
-  const VectorWeight* norm = nullptr;
-  float norm_eps = 0;
   Tensor out;
+  // The first of two products with a norm between them.
+  const VectorWeight* next_norm = nullptr;  // g
+  Tensor weighted;                          // [M, N] activation dtype
+  Tensor squares_out;                       // [M, parts] float32
+  // The second.
+  Tensor squares;  // [M, parts] float32
+  float norm_eps = 0;
 };
 
 }  // namespace octavo

@@ -6,9 +6,10 @@
 // larger ones have one tile each.
 //
 // A CTA has two consumer warpgroups, 64 rows of x each, and a producer thread that keeps a ring of
-// stages full. x is the 64-row operand of wgmma and the weights are its columns, so a tile's width
-// is free in steps of eight columns and can be chosen such that the tiles just fill the device: a
-// cluster lives in one GPC, so how many there are places for is no power of two.
+// stages full; the warps beside it prepare what a carried norm wants (cluster_norm.cuh). x is the
+// 64-row operand of wgmma and the weights are its columns, so a tile's width is free in steps of
+// eight columns and can be chosen such that the tiles just fill the device: a cluster lives in one
+// GPC, so how many there are places for is no power of two.
 //
 // The finish goes through shared memory. A thread writes each of its fragments (8 columns of a
 // tile: a "group", four sums) to the CTA that finishes that group, and the same thread there reads
@@ -20,9 +21,11 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "backend/cuda/activation.cuh"
 #include "backend/cuda/cluster_linear.h"
+#include "backend/cuda/cluster_norm.cuh"
 #include "backend/cuda/numeric.cuh"
 #include "backend/cuda/sm90.cuh"
 #include "backend/cuda/tensor_map.h"
@@ -37,7 +40,9 @@ constexpr int kConsumerRows = 64;  // of a warpgroup
 constexpr int kConsumers = 256;    // threads
 constexpr int kWarps = kConsumers / 32;
 constexpr int kThreads = kConsumers + 128;  // the producer's: a warpgroup, to move registers
-constexpr int kBatch = 4;                   // groups that a thread finishes together
+constexpr int kHelpers = 96;                // the others of that warpgroup, for a carried norm
+constexpr int kConsumersMeet = 1, kScalesReady = 2;  // named barriers
+constexpr int kBatch = 4;                            // groups that a thread finishes together
 constexpr int kGroupBytes = kConsumers * sizeof(float4);
 constexpr int kMostStages = 8;
 constexpr int kBufferBytes = 212 << 10;  // the ring, at most
@@ -54,6 +59,7 @@ struct Problem {
   const void* residual;  // [m, n] or null
   void* out;             // [m, n], or [m, n / 2] with kSwiGlu
   bool out_is_float;
+  Norm norm;
 };
 
 template <int kColumns>
@@ -67,6 +73,8 @@ struct Tile {
 
 struct Shared {
   uint8_t buffer[kBufferBytes];  // the ring: stages of weight, then x; over it, in the end, sums
+  float gain[kMostColumns];      // of the next norm, for the columns of the tile
+  float scale[kRows];            // of the norm that x carries
   uint64_t full[kMostStages], empty[kMostStages];
   uint64_t drained, received;
 };
@@ -135,6 +143,23 @@ struct Producer {
   }
 };
 
+// A norm is carried in bfloat16 alone.
+template <typename T>
+constexpr bool kMayCarry = std::is_same_v<T, __nv_bfloat16>;
+template <typename T>
+__device__ bool is_scaled(const Problem& p) {
+  return kMayCarry<T> && p.norm.squares != nullptr;
+}
+
+// The warps beside the producer's, where x carries a norm.
+__device__ __forceinline__ void help(const Problem& p, Shared& s) {
+  sm90::wait_for_previous();
+  compute_scales(p.norm, p.m, static_cast<int>(threadIdx.x) - (kThreads - kHelpers), kHelpers,
+                 s.scale);
+  __syncwarp();
+  sm90::named_arrive(kScalesReady, kConsumers + kHelpers);
+}
+
 // One consumer thread. Of each group it holds the sums d[4 group ...] of wgmma.cuh, in the rows
 // row() and row() + 8 and in two neighbouring columns.
 template <typename T, int kColumns>
@@ -152,6 +177,22 @@ struct Consumer {
   // The groups that this CTA finishes.
   __device__ int begin() const { return work.split * p.share; }
   __device__ int count() const { return max(0, min(p.share, kGroups - begin())); }
+
+  __device__ bool carries() const { return kMayCarry<T> && p.norm.next_gain != nullptr; }
+
+  // The next norm's gain of column threadIdx.x of the tile. No kernel writes it, so this need not
+  // wait for the previous one.
+  __device__ __forceinline__ float load_gain() const {
+    const int column = work.first_tile * kColumns + static_cast<int>(threadIdx.x);
+    return threadIdx.x < kColumns && column < p.n ? __ldg(p.norm.next_gain + column) : 0;
+  }
+
+  // What the sums of this thread's two rows are multiplied by. Once a kernel.
+  __device__ __forceinline__ float2 scales() const {
+    if (!is_scaled<T>(p)) return {1, 1};
+    sm90::named_barrier(kScalesReady, kConsumers + kHelpers);
+    return {s.scale[row()], s.scale[row() + 8]};
+  }
 
   // d = the sums of the next stages. A stage is released once the products of the next one are
   // under way, so that the tensor cores never wait for this warpgroup.
@@ -190,7 +231,7 @@ struct Consumer {
 
   // Where there are no others to add.
   __device__ __forceinline__ void keep(const Sums& d) const {
-    sm90::named_barrier(1, kConsumers);  // all have read their last stage
+    sm90::named_barrier(kConsumersMeet, kConsumers);  // all have read their last stage
     float4* const to = sums();
 #pragma unroll
     for (int i = 0; i < kGroups; ++i)
@@ -230,8 +271,9 @@ struct Consumer {
     }
   }
 
-  // The sums over all of k of a batch from group `first` of the share.
-  __device__ __forceinline__ void add_up(int first, float4 (&v)[kBatch]) const {
+  // The sums over all of k of a batch from group `first` of the share, scaled.
+  __device__ __forceinline__ void add_up(int first, const float2& scale,
+                                         float4 (&v)[kBatch]) const {
     const float4* from = sums() + first * kConsumers;
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) v[i] = from[i * kConsumers];
@@ -246,6 +288,10 @@ struct Consumer {
         v[i].z += more.z;
         v[i].w += more.w;
       }
+    }
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      v[i] = {v[i].x * scale.x, v[i].y * scale.x, v[i].z * scale.y, v[i].w * scale.y};
     }
   }
 
@@ -278,9 +324,30 @@ struct Consumer {
     }
   }
 
+  // Two neighbours of out, the first at `at`, and of weighted. The sum of their squares.
+  __device__ __forceinline__ float store_carrying(float2 v, float2 gain, int64_t at) const {
+    const uint32_t rounded = pack2<T>(v.x, v.y);
+    const float2 y = unpack2<T>(rounded);
+    *reinterpret_cast<uint32_t*>(static_cast<T*>(p.out) + at) = rounded;
+    *reinterpret_cast<uint32_t*>(static_cast<T*>(p.norm.weighted) + at) =
+        pack2<T>(y.x * gain.x, y.y * gain.y);
+    return y.x * y.x + y.y * y.y;
+  }
+  // As store(), for a product that carries a norm: adds to the squares of the two rows.
+  __device__ __forceinline__ void store_carrying(const float4& v, int column,
+                                                 float2& squares) const {
+    if (column >= p.n) return;
+    const float2 gain =
+        *reinterpret_cast<const float2*>(s.gain + column - work.first_tile * kColumns);
+    const int64_t at = int64_t{row()} * p.n + column;
+    if (row() < p.m) squares.x += store_carrying({v.x, v.y}, gain, at);
+    if (row() + 8 < p.m) squares.y += store_carrying({v.z, v.w}, gain, at + int64_t{8} * p.n);
+  }
+
   // A batch whose first group begins at `column`, for this thread; `groups` of it are this CTA's.
+  // Adds to the squares of a carried norm.
   __device__ __forceinline__ void finish_batch(float4 (&v)[kBatch], const Residual& residual,
-                                               int column, int groups) const {
+                                               int column, int groups, float2& squares) const {
     if (p.bias != nullptr) add_bias(v, column);
     if (p.activation == Activation::kSwiGlu) {  // gate and up take turns, a group each
       const int pair = 2 * (lane() % 4), first = (column - pair) / 2 + pair;
@@ -297,16 +364,22 @@ struct Consumer {
     for (int i = 0; i < kBatch; ++i) {
       if (i >= groups) break;
       const float2 upper = unpack2<T>(residual[i][0]), lower = unpack2<T>(residual[i][1]);
-      store({v[i].x + upper.x, v[i].y + upper.y, v[i].z + lower.x, v[i].w + lower.y},
-            column + i * 8, p.n);
+      v[i] = {v[i].x + upper.x, v[i].y + upper.y, v[i].z + lower.x, v[i].w + lower.y};
+      if (carries()) {
+        store_carrying(v[i], column + i * 8, squares);
+      } else {
+        store(v[i], column + i * 8, p.n);
+      }
     }
   }
 
   // This CTA's groups of a tile. The residual is on its way a batch ahead, the first one while the
   // other CTAs' sums come.
-  __device__ __forceinline__ void finish(int tile) const {
+  __device__ __forceinline__ void finish(int tile, float gain) const {
     const int column = tile * kColumns + begin() * 8 + 2 * (lane() % 4), groups = count();
     Residual ahead = {}, residual;
+    float2 scale = {}, squares = {};
+    if (carries() && threadIdx.x < kColumns) s.gain[threadIdx.x] = gain;
 #pragma unroll 1
     for (int first = -kBatch; first < groups; first += kBatch) {
 #pragma unroll
@@ -314,41 +387,53 @@ struct Consumer {
       const int next = first + kBatch;
       if (p.residual != nullptr) load_residual(ahead, column + next * 8, groups - next);
       if (first < 0) {
+        scale = scales();
+        if (carries()) sm90::named_barrier(kConsumersMeet, kConsumers);
         if (p.splits > 1) sm90::wait(&s.received, 0);
         continue;
       }
       float4 v[kBatch];
-      add_up(first, v);
-      finish_batch(v, residual, column + first * 8, groups - first);
+      add_up(first, scale, v);
+      finish_batch(v, residual, column + first * 8, groups - first, squares);
+    }
+    if (carries()) {
+      const int part = tile * p.splits + work.split;
+      store_squares(p.norm, squares, part, part == p.tiles * p.splits - 1, row(), p.m);
     }
   }
 
   // A whole tile with SwiGLU, straight from registers.
-  __device__ __forceinline__ void finish_gated(const Sums& d, int tile) const {
+  __device__ __forceinline__ void finish_gated(const Sums& d, int tile, const float2& scale) const {
     const int columns = p.n / 2, column = tile * (kColumns / 2) + 2 * (lane() % 4);
     auto* const upper = static_cast<T*>(p.out) + int64_t{row()} * columns + column;
     auto* const lower = upper + int64_t{8} * columns;
     const bool has_upper = row() < p.m, has_lower = row() + 8 < p.m;
 #pragma unroll
     for (int i = 0; i < kGroups / 2; ++i) {
-      const float* const gate = d + 8 * i;
-      const float* const up = gate + 4;
       if (column + 8 * i >= columns) break;
-      const uint32_t above = pack2<T>(silu(gate[0]) * up[0], silu(gate[1]) * up[1]);
-      const uint32_t below = pack2<T>(silu(gate[2]) * up[2], silu(gate[3]) * up[3]);
+      float gated[4];
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        const float factor = e < 2 ? scale.x : scale.y;
+        gated[e] = silu(d[8 * i + e] * factor) * (d[8 * i + 4 + e] * factor);
+      }
+      const uint32_t above = pack2<T>(gated[0], gated[1]), below = pack2<T>(gated[2], gated[3]);
       if (has_upper) *reinterpret_cast<uint32_t*>(upper + 8 * i) = above;
       if (has_lower) *reinterpret_cast<uint32_t*>(lower + 8 * i) = below;
     }
   }
 
   __device__ __forceinline__ void run() const {
+    const float gain = carries() ? load_gain() : 0;
     sm90::wait_for_previous();
+    float2 gated_scale;
     Ring<Tile<kColumns>::kStages> ring;
     for (int tile = work.first_tile; tile < p.tiles; tile += work.stride) {
       Sums d;
       multiply(ring, d);
       if (p.splits == 1 && p.activation == Activation::kSwiGlu) {
-        finish_gated(d, tile);
+        if (tile == work.first_tile) gated_scale = scales();
+        finish_gated(d, tile, gated_scale);
         continue;
       }
       if (p.splits > 1) {
@@ -356,7 +441,7 @@ struct Consumer {
       } else {
         keep(d);
       }
-      finish(tile);  // the only one
+      finish(tile, gain);  // the only one
     }
   }
 };
@@ -394,12 +479,13 @@ __global__ __launch_bounds__(kThreads, 1) void cluster_linear_kernel(
   sm90::let_next_start();
 
   if (threadIdx.x >= kConsumers) {
-    sm90::give_registers<40>();
+    sm90::give_registers<56>();
     if (threadIdx.x == kConsumers) Producer<kColumns>{p, &x_map, &weight_map, s, work}.run();
+    if (is_scaled<T>(p) && threadIdx.x >= kThreads - kHelpers) help(p, s);
     __syncwarp();
     if (p.splits > 1) sm90::cluster_wait();
   } else {
-    sm90::take_registers<232>();
+    sm90::take_registers<224>();
     if (p.splits > 1) sm90::cluster_wait();
     consumer.run();
   }

@@ -100,7 +100,10 @@ ClusterTiles tiles_for(int n, int k, bool gated) {
 bool cluster_linear_takes(const LinearCall& call) {
   if (call.dtype != DType::kBF16 && call.dtype != DType::kF16) return false;
   if (call.m < 1 || call.m > cluster::kRows || call.n < 1 || call.k < 1) return false;
-  if (call.n % 8 != 0 || call.k % 8 != 0 || call.norm_weight != nullptr) return false;
+  if (call.n % 8 != 0 || call.k % 8 != 0) return false;
+  const bool carries = call.next_gain != nullptr;
+  if ((carries || call.squares != nullptr) && call.dtype != DType::kBF16) return false;
+  if (carries && (call.activation == Activation::kSwiGlu || call.out_is_float)) return false;
   if (call.activation == Activation::kSwiGlu) {
     return call.n % 16 == 0 && call.residual == nullptr && call.bias == nullptr &&
            !call.out_is_float;
@@ -110,6 +113,14 @@ bool cluster_linear_takes(const LinearCall& call) {
 
 ClusterTiles cluster_linear_tiles(const LinearCall& call) {
   return tiles_for(call.n, call.k, call.activation == Activation::kSwiGlu);
+}
+
+int cluster_linear_square_parts(const LinearCall& call, const ClusterTiles& tiles) {
+  return divide_up(divide_up(call.n, tiles.columns) * tiles.splits, 4) * 4;
+}
+
+int cluster_linear_square_parts(const LinearCall& call) {
+  return cluster_linear_square_parts(call, cluster_linear_tiles(call));
 }
 
 void cluster_linear(const Launch& on, const LinearCall& call, const ClusterTiles& tiles) {
@@ -127,6 +138,14 @@ void cluster_linear(const Launch& on, const LinearCall& call, const ClusterTiles
   p.residual = call.residual;
   p.out = call.out;
   p.out_is_float = call.out_is_float;
+  p.norm = {.next_gain = call.next_gain,
+            .weighted = call.weighted,
+            .squares_out = call.squares_out,
+            .parts_out = cluster_linear_square_parts(call, tiles),
+            .squares = call.squares,
+            .square_parts = call.square_parts,
+            .eps = call.norm_eps,
+            .width = call.k};
 
   const bool walks = call.activation == Activation::kSwiGlu && tiles.splits == 1;
   const int clusters = walks ? std::min(p.tiles, places_for(1)) : p.tiles;

@@ -10,7 +10,7 @@
 namespace octavo::cuda {
 
 // m up to 128, n a multiple of 8 (of 16 with SwiGLU) and up to about 29,000 unless there is SwiGLU;
-// no norm, no activation but SwiGLU, and with it no bias and no float32.
+// no activation but SwiGLU, and with it no bias and no float32. A norm is carried in bfloat16.
 bool cluster_linear_takes(const LinearCall& call);
 
 // How the kernel cuts a product.
@@ -22,8 +22,12 @@ struct ClusterTiles {
 // a row's result is the same for every m.
 ClusterTiles cluster_linear_tiles(const LinearCall& call);
 
-// REQUIRES: cluster_linear_takes(call); out and residual are 4-byte aligned, bias and an out of
-// float32 8-byte aligned. `out` may be `residual`.
+// How many parts of a row's squares the kernel writes, for a call with next_gain: a multiple of 4.
+int cluster_linear_square_parts(const LinearCall& call);
+int cluster_linear_square_parts(const LinearCall& call, const ClusterTiles& tiles);
+
+// REQUIRES: cluster_linear_takes(call); out, weighted and residual are 4-byte aligned, bias and an
+// out of float32 8-byte aligned. `out` may be `residual`.
 void cluster_linear(const Launch& on, const LinearCall& call);
 // With the caller's choice.
 void cluster_linear(const Launch& on, const LinearCall& call, const ClusterTiles& tiles);

@@ -16,7 +16,9 @@ void check(const ProductOptions& options, std::mt19937& random, const ClusterTil
                std::to_string(tiles.splits));
   const RandomProduct product(options, random);
   const DeviceArray out = product.make_out();
-  const LinearCall call = product.call(out);
+  LinearCall call = product.call(out);
+  const testing::Carried carried = product.make_carried(cluster_linear_square_parts(call, tiles));
+  if (options.carries) product.carry(call, carried);
   ASSERT_TRUE(cluster_linear_takes(call));
   cluster_linear({}, call, tiles);
   ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
@@ -25,6 +27,7 @@ void check(const ProductOptions& options, std::mt19937& random, const ClusterTil
   EXPECT_LT(error, testing::tolerance(options));
   EXPECT_FALSE(std::isnan(error));
   EXPECT_TRUE(out.guard_intact());
+  if (options.carries) expect_carried(carried, out.read(), product.gain());
 }
 
 void check_all_cuts(const ProductOptions& options, std::mt19937& random) {
@@ -44,12 +47,33 @@ TEST(ClusterLinear, IsTheProductInEveryCut) {
                  random);
 }
 
+TEST(ClusterLinear, CarriesANormInEveryCut) {
+  SKIP_WITHOUT_GPU();
+  std::mt19937 random(8);
+  check_all_cuts({.m = 75, .n = 1000, .k = 328, .residual = true, .carries = true}, random);
+  check_all_cuts({.m = 128, .n = 1152, .k = 1024, .square_parts = 64}, random);
+  check_all_cuts(
+      {.m = 100, .n = 672, .k = 512, .activation = Activation::kSwiGlu, .square_parts = 37},
+      random);
+}
+
+// What a kernel's CTAs hold together, and beyond.
+TEST(ClusterLinear, TakesSquaresInAnyNumberOfParts) {
+  SKIP_WITHOUT_GPU();
+  std::mt19937 random(9);
+  for (int parts : {1, 2, 3, 4, 36, 37, 132, 144, 148, 600}) {
+    check({.m = 90, .n = 256, .k = 192, .bias = true, .square_parts = parts}, random, {64, 2});
+  }
+}
+
 TEST(ClusterLinear, WalksOverMoreTilesThanThereAreClusters) {
   SKIP_WITHOUT_GPU();
   std::mt19937 random(2);
   for (int columns : {64, 112, 224}) {
     check({.m = 128, .n = 29680, .k = 264, .activation = Activation::kSwiGlu}, random,
           {columns, 1});
+    check({.m = 120, .n = 29680, .k = 264, .activation = Activation::kSwiGlu, .square_parts = 64},
+          random, {columns, 1});
     check({.dtype = DType::kF16, .m = 90, .n = 36864, .k = 128, .activation = Activation::kSwiGlu},
           random, {columns, 1});
   }
@@ -71,6 +95,10 @@ TEST(ClusterLinear, IsTheProductForRandomShapesAndEpilogues) {
       o.residual = below(2);
       o.out_is_float = below(4) == 0;
     }
+    if (o.dtype == DType::kBF16) {
+      o.carries = o.activation == Activation::kNone && !o.out_is_float && below(2);
+      if (below(2)) o.square_parts = 1 + below(200);
+    }
     LinearCall shape;
     shape.n = o.n;
     shape.k = o.k;
@@ -89,10 +117,11 @@ TEST(ClusterLinear, IsTheProductForTheShapesOfLlama8B) {
     shape.activation = o.activation;
     check(o, random, cluster_linear_tiles(shape));
   };
-  check_chosen({.m = 128, .n = 6144, .k = 4096});
-  check_chosen({.m = 96, .n = 4096, .k = 4096, .residual = true});
-  check_chosen({.m = 128, .n = 4096, .k = 14336, .residual = true});
-  check_chosen({.m = 128, .n = 28672, .k = 4096, .activation = Activation::kSwiGlu});
+  check_chosen({.m = 128, .n = 6144, .k = 4096, .square_parts = 64});
+  check_chosen({.m = 96, .n = 4096, .k = 4096, .residual = true, .carries = true});
+  check_chosen({.m = 128, .n = 4096, .k = 14336, .residual = true, .carries = true});
+  check_chosen(
+      {.m = 128, .n = 28672, .k = 4096, .activation = Activation::kSwiGlu, .square_parts = 116});
 }
 
 // Calls in a row on one stream, the next starting while the last still runs.
@@ -102,28 +131,41 @@ TEST(ClusterLinear, GivesTheSameBitsAgainAndAgainWhileCallsOverlap) {
   const ClusterTiles cuts[] = {{72, 2}, {144, 4}, {96, 3}, {112, 1}};
   for (const ClusterTiles& tiles : cuts) {
     SCOPED_TRACE(tiles.columns);
-    testing::expect_same_bits_while_calls_overlap(
-        100, random,
-        [&](const Launch& on, const LinearCall& call) { cluster_linear(on, call, tiles); });
+    const auto product = [&](const Launch& on, const LinearCall& call) {
+      cluster_linear(on, call, tiles);
+    };
+    testing::expect_same_bits_while_calls_overlap(100, random, product);
+    testing::expect_same_bits_while_calls_overlap(100, random, product, [&](const LinearCall& c) {
+      return cluster_linear_square_parts(c, tiles);
+    });
+  }
+}
+
+TEST(ClusterLinear, CarriesANormAsExactlyAsAKernelForIt) {
+  SKIP_WITHOUT_GPU();
+  std::mt19937 random(10);
+  for (int m : {1, 65, 128}) {
+    SCOPED_TRACE(m);
+    testing::expect_carried_norm_as_exact_as_a_kernel(
+        m, random, [](const LinearCall& call) { cluster_linear({}, call); },
+        [](const LinearCall& call) { return cluster_linear_square_parts(call); });
   }
 }
 
 TEST(ClusterLinear, GivesARowTheSameBitsInAnyBatch) {
   SKIP_WITHOUT_GPU();
   std::mt19937 random(6);
-  const RandomProduct product({.m = 128, .n = 1536, .k = 768}, random);
-  const DeviceArray all = product.make_out(), some = product.make_out();
-  const LinearCall call = product.call(all);
-  cluster_linear({}, call);
-  for (int m : {1, 40, 101}) {
-    LinearCall part = product.call(some);
-    part.m = m;
-    cluster_linear({}, part);
-    std::vector<float> expected = all.read(), got = some.read();
-    expected.resize(static_cast<size_t>(m) * 1536);
-    got.resize(expected.size());
-    EXPECT_EQ(got, expected) << m;
-  }
+  const auto product = [](const LinearCall& call) { cluster_linear({}, call); };
+  testing::expect_same_bits_in_batches({.m = 128, .n = 1536, .k = 768}, {1, 40, 101}, random,
+                                       product);
+  testing::expect_same_bits_in_batches({.m = 128, .n = 1536, .k = 768, .square_parts = 50},
+                                       {1, 40, 101}, random, product);
+  LinearCall shape;
+  shape.n = 1536;
+  shape.k = 768;
+  testing::expect_same_bits_in_batches(
+      {.m = 128, .n = 1536, .k = 768, .residual = true, .carries = true}, {1, 40, 101}, random,
+      product, cluster_linear_square_parts(shape));
 }
 
 TEST(ClusterLinear, MayWriteOverTheResidual) {
@@ -136,8 +178,12 @@ TEST(ClusterLinear, MayWriteOverTheResidual) {
     ASSERT_EQ(cudaMemcpy(out.data(), call.residual, out.bytes(), cudaMemcpyDeviceToDevice),
               cudaSuccess);
     call.residual = call.out;
-    cluster_linear({}, call, {144, splits});
+    const ClusterTiles tiles = {144, splits};
+    const testing::Carried carried = product.make_carried(cluster_linear_square_parts(call, tiles));
+    product.carry(call, carried);
+    cluster_linear({}, call, tiles);
     EXPECT_LT(testing::relative_error(out.read(), product.expected()), 2.5e-3);
+    expect_carried(carried, out.read(), product.gain());
   }
 }
 
@@ -161,6 +207,29 @@ TEST(ClusterLinear, RefusesWhatItCannotDo) {
   call.bias = nullptr;
   call.activation = Activation::kGelu;
   EXPECT_FALSE(cluster_linear_takes(call));
+}
+
+TEST(ClusterLinear, CarriesNormsInBFloat16Alone) {
+  SKIP_WITHOUT_GPU();
+  const float value = 1;
+  LinearCall first, second;
+  first.m = second.m = 100;
+  first.n = first.k = second.n = second.k = 64;
+  first.next_gain = &value;
+  second.squares = &value;
+  const auto expect_takes = [&](bool takes_first, bool takes_second) {
+    EXPECT_EQ(cluster_linear_takes(first), takes_first);
+    EXPECT_EQ(cluster_linear_takes(second), takes_second);
+  };
+  expect_takes(true, true);
+  first.out_is_float = second.out_is_float = true;
+  expect_takes(false, true);
+  first.out_is_float = second.out_is_float = false;
+  first.activation = second.activation = Activation::kSwiGlu;
+  expect_takes(false, true);
+  first.activation = second.activation = Activation::kNone;
+  first.dtype = second.dtype = DType::kF16;
+  expect_takes(false, false);
 }
 
 TEST(ClusterLinear, LeavesWideMatricesToOthersUnlessTheyAreGated) {

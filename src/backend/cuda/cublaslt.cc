@@ -358,7 +358,8 @@ StatusOr<std::unique_ptr<CublasLt>> CublasLt::open() {
 
 bool CublasLt::takes(const LinearCall& call) const {
   return call.m > 0 && call.n > 0 && call.k > 0 && call.k % 8 == 0 &&
-         call.activation == Activation::kNone && call.norm_weight == nullptr &&
+         call.activation == Activation::kNone && call.next_gain == nullptr &&
+         call.squares == nullptr &&
          (call.out_is_float ? call.residual == nullptr : call.bias == nullptr);
 }
 

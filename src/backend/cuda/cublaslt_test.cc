@@ -163,6 +163,13 @@ TEST_F(CublasLtTest, RefusesWhatTheLibraryCannotDo) {
   LinearCall call;
   call.m = call.n = call.k = 64;
   EXPECT_TRUE(lt->takes(call));
+  const float value = 1;
+  call.next_gain = &value;
+  EXPECT_FALSE(lt->takes(call));
+  call.next_gain = nullptr;
+  call.squares = &value;
+  EXPECT_FALSE(lt->takes(call));
+  call.squares = nullptr;
   call.activation = Activation::kSwiGlu;
   EXPECT_FALSE(lt->takes(call));
   call.activation = Activation::kNone;

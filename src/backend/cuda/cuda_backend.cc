@@ -29,13 +29,10 @@
 namespace octavo::cuda {
 namespace {
 
-// The skinny kernel normalises in its prologue, once in each CTA: beyond two rows a kernel before
-// it costs less.
-constexpr int kMostNormalisedRows = 2;
 // The most rows of x for which the skinny kernel is the fastest; it has too few tiles to keep all
 // SMs at work in small matrices, as those of a layer with hidden size 1024. Up to the second it
 // still beats the kernel for many rows.
-constexpr int kFewRows = 64, kFewRowsSmall = 32, kMostSkinnyRows = 128;
+constexpr int kFewRows = 48, kFewRowsSmall = 32, kMostSkinnyRows = 128;
 // cuBLASLt beats ours with fewer rows of x than this, SwiGLU apart, and in small matrices with
 // fewer than the second.
 constexpr int kLibraryRows = 768, kLibraryRowsSmall = 2048;
@@ -43,6 +40,10 @@ constexpr int64_t kSmallMatrix = int64_t{6} << 20;
 
 bool is_small(const LinearCall& call) {
   return int64_t{call.n} * call.k <= kSmallMatrix;
+}
+
+bool is_skinny(const LinearCall& call) {
+  return call.m <= (is_small(call) ? kFewRowsSmall : kFewRows) && skinny_linear_takes(call);
 }
 
 // Memory that a kernel wants beside its arguments, at a fixed address.
@@ -186,9 +187,7 @@ class CudaBackend final : public Backend {
     return make_cuda_sampler(spec, launch_, std::max(options_.max_tokens, options_.max_rows));
   }
 
-  bool normalises_in_linear(const LinearSpec&, int64_t rows) const override {
-    return rows <= kMostNormalisedRows && !options_.batch_invariant;
-  }
+  int carried_norm_parts(const LinearArgs& first, const LinearArgs& second) const override;
   void linear(const LinearArgs& a) override;
   void embedding(const EmbeddingArgs& a) override;
   void gather_rows(const GatherRowsArgs& a) override;
@@ -279,22 +278,44 @@ void CudaBackend::run_skinny(const LinearCall& call) {
                 skinny_scratch_.at_least(skinny_linear_workspace_bytes(), launch_.stream));
 }
 
-void CudaBackend::linear(const LinearArgs& a) {
+LinearCall CudaBackend::call_of(const LinearArgs& a) {
   const auto* weight = static_cast<const CudaLinearWeight*>(a.weight);
   const LinearSpec& spec = weight->spec();
-  LinearCall call{.dtype = spec.dtype,
-                  .m = static_cast<int>(a.x.dim(0)),
-                  .n = static_cast<int>(spec.out_features),
-                  .k = static_cast<int>(spec.in_features),
-                  .x = a.x.data,
-                  .weight = weight->data(),
-                  .bias = vector_of(a.bias),
-                  .residual = a.residual.data,
-                  .activation = a.activation,
-                  .out = a.out.data,
-                  .out_is_float = a.out.dtype == DType::kF32,
-                  .norm_weight = vector_of(a.norm),
-                  .norm_eps = a.norm_eps};
+  return {.dtype = spec.dtype,
+          .m = a.x.defined() ? static_cast<int>(a.x.dim(0)) : 0,
+          .n = static_cast<int>(spec.out_features),
+          .k = static_cast<int>(spec.in_features),
+          .x = a.x.data,
+          .weight = weight->data(),
+          .bias = vector_of(a.bias),
+          .residual = a.residual.data,
+          .activation = a.activation,
+          .out = a.out.data,
+          .out_is_float = a.out.dtype == DType::kF32,
+          .next_gain = vector_of(a.next_norm),
+          .weighted = a.weighted.data,
+          .squares_out = static_cast<float*>(a.squares_out.data),
+          .squares = static_cast<const float*>(a.squares.data),
+          .square_parts = a.squares.defined() ? static_cast<int>(a.squares.dim(1)) : 0,
+          .norm_eps = a.norm_eps};
+}
+
+int CudaBackend::carried_norm_parts(const LinearArgs& a, const LinearArgs& b) const {
+  static constexpr float kSome = 1;  // the kernels only ask whether there is a norm
+  LinearCall first = call_of(a), second = call_of(b);
+  if (options_.batch_invariant || first.m == 0) return 0;
+  second.m = first.m;
+  first.out_is_float = second.out_is_float = false;
+  first.next_gain = second.squares = &kSome;
+  if (!is_skinny(second) && !cluster_linear_takes(second)) return 0;
+  return is_skinny(first)              ? skinny_linear_square_parts(first)
+         : cluster_linear_takes(first) ? cluster_linear_square_parts(first)
+                                       : 0;
+}
+
+void CudaBackend::linear(const LinearArgs& a) {
+  const LinearSpec& spec = a.weight->spec();
+  LinearCall call = call_of(a);
   if (call.m == 0) return;
   const double element = 2, m = call.m, n = call.n, k = call.k;
   const Labelled labelled(profiler_.get(),
@@ -311,7 +332,7 @@ void CudaBackend::linear(const LinearArgs& a) {
   }
   if (options_.batch_invariant) {
     large_linear(launch_, call, large_linear_tiles(call, /*may_split=*/false));
-  } else if (call.m <= (is_small(call) ? kFewRowsSmall : kFewRows) && skinny_linear_takes(call)) {
+  } else if (is_skinny(call)) {
     run_skinny(call);
   } else if (cluster_linear_takes(call)) {
     cluster_linear(launch_, call);

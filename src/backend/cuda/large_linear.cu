@@ -390,7 +390,8 @@ void start(const Launch& on, const LinearCall& call, const LargeTiles& tiles) {
 
 bool large_linear_takes(const LinearCall& call) {
   const bool gated = call.activation == Activation::kSwiGlu;
-  return call.norm_weight == nullptr && call.m > 0 && call.n > 0 && call.k > 0 && call.k % 8 == 0 &&
+  return call.next_gain == nullptr && call.squares == nullptr && call.m > 0 && call.n > 0 &&
+         call.k > 0 && call.k % 8 == 0 &&
          !(gated && (call.out_is_float || call.n % 16 != 0 || call.residual != nullptr));
 }
 

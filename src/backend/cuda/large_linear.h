@@ -8,7 +8,7 @@
 
 namespace octavo::cuda {
 
-// Everything but norm_weight and SwiGLU to float32.
+// Everything but carried norms and SwiGLU to float32.
 bool large_linear_takes(const LinearCall& call);
 
 // REQUIRES: large_linear_takes(call); out, if of 16-bit values, is 16-byte aligned. `out` may be

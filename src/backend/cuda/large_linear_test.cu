@@ -279,10 +279,13 @@ TEST(LargeLinear, RefusesWhatItCannotDo) {
   LinearCall call;
   call.m = call.n = call.k = 256;
   EXPECT_TRUE(large_linear_takes(call));
-  const float norm_weight = 1;
-  call.norm_weight = &norm_weight;
+  const float value = 1;
+  call.next_gain = &value;
   EXPECT_FALSE(large_linear_takes(call));
-  call.norm_weight = nullptr;
+  call.next_gain = nullptr;
+  call.squares = &value;
+  EXPECT_FALSE(large_linear_takes(call));
+  call.squares = nullptr;
   call.k = 252;
   EXPECT_FALSE(large_linear_takes(call));
   call.k = 256;

@@ -23,9 +23,20 @@ struct LinearCall {
   Activation activation = Activation::kNone;
   void* out = nullptr;  // [m, n], or [m, n / 2] with kSwiGlu
   bool out_is_float = false;
-  // x is normalised on the way in: x / rms(x) * norm_weight, rounded to dtype (ops/norm.h).
-  // Optional.
-  const float* norm_weight = nullptr;  // [k]
+
+  // A norm carried from one product to the next, without a kernel of its own (ops/linear.h):
+  // rms_norm(y) W^T is (y gain) W^T with row r scaled by 1 / rms(y[r]). The product that makes y
+  // also writes y gain and the squares of y, the next one takes both. bfloat16 only: y gain, which
+  // is not normalised, might not fit a float16.
+  // The first: with next_gain, the two below it. Never with kSwiGlu or out_is_float.
+  const float* next_gain = nullptr;  // [n]
+  void* weighted = nullptr;          // [m, n]: out, as rounded, times next_gain, rounded
+  float* squares_out = nullptr;  // [m, parts]: sums of squares of out, as rounded, over parts of
+                                 // a row; the kernel's header says how many
+  // The second, whose x is the first's `weighted`: before bias and activation, its sums of row r
+  // are multiplied by 1 / sqrt(sum(squares[r]) / k + norm_eps).
+  const float* squares = nullptr;  // [m, square_parts]
+  int square_parts = 0;
   float norm_eps = 0;
 };
 

@@ -23,7 +23,8 @@
 // Threads. One producer warp keeps a ring of kStages stages full through the copy engine; one or
 // two warpgroups multiply. Before the previous kernel is complete, the producer fills the ring with
 // weights, which nothing writes; x follows after wait_for_previous(). Where two CTAs fit in an SM
-// (up to 113 KB each), memory so stays busy while the previous kernel drains.
+// (up to 113 KB each), memory so stays busy while the previous kernel drains. A further warp adds
+// up squares for a norm (skinny_norm.cuh) meanwhile.
 //
 // Clusters. With kCluster == 2 the CTAs of a pair own neighbouring tiles and the same units of k;
 // each loads half of the rows of x for both, which halves what L2 must deliver of x.
@@ -173,7 +174,9 @@ struct Consumer {
 
   const Work<C>& work;
   const Args& args;
+  const CarriedNorm<C> norm;
   const int warp, lane;
+  int finished = 0;  // tiles, or shares of them
 
   __device__ static float* fragment(Sums& d, int i) { return d[i / kPerBlock] + i % kPerBlock * 4; }
   __device__ static int x_row(int i) { return i % kPerBlock * 8; }
@@ -203,19 +206,11 @@ struct Consumer {
     }
   }
 
-  // d = the products of the run's next `count` units, which are of one tile and begin at column k.
-  __device__ __forceinline__ void multiply(Sums& d, Ring<C::kStages>& ring, int count, int k,
-                                           const float* norm_scale) const {
+  // d = the products of the run's next `count` units, which are of one tile.
+  __device__ __forceinline__ void multiply(Sums& d, Ring<C::kStages>& ring, int count) const {
     int previous = -1;
     for (int i = 0; i < count; ++i) {
-      if constexpr (C::kNorm) {
-        float4 gain[kNormWords<C>][2];
-        load_gain<C>(args, k + i * C::kStageK, gain);
-        sm90::wait(work.full + ring.stage, ring.parity);
-        normalise<T, C>(work.x(ring.stage), norm_scale, gain);
-      } else {
-        sm90::wait(work.full + ring.stage, ring.parity);
-      }
+      sm90::wait(work.full + ring.stage, ring.parity);
       const uint64_t a =
           sm90::swizzled_tile(work.weight(ring.stage) + warp / 4 * C::kBlocks * 8192);
       const uint64_t b = sm90::swizzled_tile(work.x(ring.stage));
@@ -278,10 +273,12 @@ struct Consumer {
   }
 
   // Finishes a tile from registers, with what the mail brings.
-  __device__ __forceinline__ void finish_tile(Sums& d, int tile, const Sharers& sharers) const {
+  __device__ __forceinline__ void finish_tile(Sums& d, int tile, const Sharers& sharers) {
     constexpr bool kOnce = C::kFragments == C::kAtOnce;
     uint32_t residual[C::kAtOnce][2];
+    Gain gain;
     if constexpr (kOnce) load_residual(args, residual, row(tile, 0), 0);
+    load_gain(args, gain, row(tile, 0));
     collect_mail(d, sharers);
     // Not unrolled: this runs once a tile, and fetching the code would take longer than running it.
 #pragma unroll 1
@@ -295,13 +292,17 @@ struct Consumer {
         for (int e = 0; e < 4; ++e) sums[i % C::kAtOnce][e] = fragment(d, i)[e];
       }
       if constexpr (!kOnce) load_residual(args, residual, row(tile, at), x_row(at));
-      finish<T, kGelu>(args, sums, residual, row(tile, at), x_row(at));
+      finish<T, kGelu>(args, sums, residual, gain, row(tile, at), x_row(at), norm.scale(),
+                       norm.sums_of(finished));
     }
+    norm.publish(args, finished++, row(tile, 0) / kPartColumns * kPartColumns, 0, C::kN);
   }
 
   // Waits for the sums of all sharers of a tile and finishes this CTA's part of it.
-  __device__ __forceinline__ void finish_share(int tile) const {
+  __device__ __forceinline__ void finish_share(int tile) {
     const Sharers sharers = work.sharers(tile);
+    Gain gain;
+    load_gain(args, gain, row(tile, 0));
     const auto everybody = static_cast<unsigned>(sharers.count());
     if (lane == 0) {
       unsigned* const counter = arrivals(sharers);
@@ -340,11 +341,13 @@ struct Consumer {
           v[3] += sum.w;
         }
       }
-      finish<T, kGelu>(args, sums, residual, row(tile, at), x_row(at));
+      finish<T, kGelu>(args, sums, residual, gain, row(tile, at), x_row(at), norm.scale(),
+                       norm.sums_of(finished));
     }
+    norm.publish(args, finished++, row(tile, 0) / kPartColumns * kPartColumns, 8 * from, 8 * to);
   }
 
-  __device__ __forceinline__ void run(const float* norm_scale) const {
+  __device__ __forceinline__ void run() {
     const int per_tile = args.stages_per_tile;
     const bool by_mail = !C::kShare || args.long_runs;
     bool shares_first = false, shares_last = false;
@@ -352,7 +355,7 @@ struct Consumer {
     Sums d;
     for (int unit = work.begin; unit < work.end;) {
       const int tile = unit / per_tile, stop = min(work.end, (tile + 1) * per_tile);
-      multiply(d, ring, stop - unit, (unit - tile * per_tile) * C::kStageK, norm_scale);
+      multiply(d, ring, stop - unit);
       unit = stop;
       const Sharers sharers = work.sharers(tile);
       if (by_mail || sharers.count() == 1) {
@@ -400,6 +403,7 @@ __global__ void __launch_bounds__(C::kThreads, C::kPerSm)
                   const __grid_constant__ CUtensorMap x_map, const __grid_constant__ Args args) {
   extern __shared__ __align__(1024) unsigned char shared[];
   auto* const barriers = reinterpret_cast<uint64_t*>(shared + C::kStages * C::kStageBytes);
+  auto* const norm_memory = reinterpret_cast<NormMemory<C>*>(barriers + 2 * C::kStages);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int rank = C::kCluster == 1 ? 0 : static_cast<int>(sm90::cluster_rank());
   // Mail goes from later runs to earlier ones, and must come from CTAs that were started first.
@@ -415,6 +419,7 @@ __global__ void __launch_bounds__(C::kThreads, C::kPerSm)
       sm90::init_barrier(work.full + s, 1);
       sm90::init_barrier(work.empty + s, C::kCluster * C::kWarps);
     }
+    if constexpr (C::kCarries) sm90::init_barrier(&norm_memory->scaled, 1);
     sm90::fence_barrier_init();
   }
   __syncthreads();
@@ -441,13 +446,17 @@ __global__ void __launch_bounds__(C::kThreads, C::kPerSm)
       }
     }
     __syncwarp();
+    if constexpr (C::kCarries) {
+      if (warp == C::kWarps + 1 && args.squares != nullptr) {
+        sm90::wait_for_previous();
+        compute_scales(args, *norm_memory);
+      }
+    }
   } else {
     if constexpr (C::kMovesRegisters) sm90::take_registers<232>();
     if constexpr (C::kCluster > 1) sm90::cluster_wait();
     sm90::wait_for_previous();
-    auto* const norm_scale = reinterpret_cast<float*>(work.empty + C::kStages);  // [kN]
-    if constexpr (C::kNorm) inverse_rms<T, C>(args, norm_scale + C::kN, norm_scale);
-    Consumer<T, C, kGelu>{work, args, warp, lane}.run(norm_scale);
+    Consumer<T, C, kGelu>{work, args, {args, norm_memory}, warp, lane}.run();
   }
   if constexpr (C::kCluster > 1) {
     // The other CTA may still write to this one's memory and barriers.
@@ -480,28 +489,30 @@ void launch_skinny_as(const Launch& on, const LinearCall& call, void* workspace)
   const int even = places / tiles * tiles;
   if (C::kShare && even <= units && even * 10 >= places * 7) groups = even;
   auto* const bytes = static_cast<unsigned char*>(workspace);
-  const int out_columns = call.activation == Activation::kSwiGlu ? call.n / 2 : call.n;
   Args args = {};
   args.m = call.m;
   args.n = call.n;
   args.k = call.k;
   args.stages_per_tile = stages;
-  args.x_rows = (call.m + 8 * C::kCluster - 1) / (8 * C::kCluster) * 8;
+  args.x_rows = C::kCluster == 1 ? call.m : (call.m + 15) / 16 * 8;  // eight rows swizzle together
   args.stage_bytes = C::kBoxes * (C::kWeightBox + args.x_rows * C::kCluster * 128);
   args.quotient = units / groups;
   args.remainder = units % groups;
   args.long_runs = args.quotient >= stages;
   args.activation = call.activation;
   args.out_is_float = call.out_is_float;
-  args.pairs_aligned = out_columns % 2 == 0 && reinterpret_cast<uintptr_t>(call.out) % 4 == 0;
   args.bias = call.bias;
   args.residual = call.residual;
   args.out = call.out;
   args.arrivals = reinterpret_cast<unsigned*>(bytes);
   args.mail = reinterpret_cast<float4*>(bytes + kArrivalBytes);
   args.partials = reinterpret_cast<float4*>(bytes + kArrivalBytes + mail_bytes());
-  args.x = call.x;
-  args.norm_weight = call.norm_weight;
+  args.next_gain = call.next_gain;
+  args.weighted = call.weighted;
+  args.squares_out = call.squares_out;
+  args.parts_out = (call.n + kPartColumns - 1) / kPartColumns;
+  args.squares = call.squares;
+  args.square_parts = call.square_parts;
   args.norm_eps = call.norm_eps;
   const CUtensorMap weight_map =
       make_tensor_map(call.weight, call.dtype, call.n, call.k, call.k, C::kRows);

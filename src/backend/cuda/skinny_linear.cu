@@ -18,7 +18,15 @@ bool skinny_linear_takes(const LinearCall& call) {
   if (call.activation == Activation::kSwiGlu && (call.n % 16 != 0 || call.residual != nullptr)) {
     return false;
   }
-  return call.norm_weight == nullptr || call.m <= 2;
+  if (call.n % 2 != 0 && (!call.out_is_float || call.residual != nullptr)) return false;
+  if (call.next_gain == nullptr && call.squares == nullptr) return true;
+  return call.dtype == DType::kBF16 && call.m <= skinny::kMostCarried &&
+         !(call.next_gain != nullptr &&
+           (call.activation == Activation::kSwiGlu || call.out_is_float));
+}
+
+int skinny_linear_square_parts(const LinearCall& call) {
+  return (call.n + skinny::kPartColumns - 1) / skinny::kPartColumns;
 }
 
 void skinny_linear(const Launch& on, const LinearCall& call, void* workspace) {

@@ -14,9 +14,11 @@
 
 namespace octavo::cuda {
 
-// norm_weight is taken up to m = 2: every CTA computes the norm again, which beyond that takes
-// longer than a kernel of its own.
+// Norms are carried up to m = 64.
 bool skinny_linear_takes(const LinearCall& call);
+
+// Parts of a row of call.squares_out.
+int skinny_linear_square_parts(const LinearCall& call);
 
 // REQUIRES: skinny_linear_takes(call); no such call runs on another stream of the device meanwhile,
 // as CTAs of one call wait for each other. `workspace` holds skinny_linear_workspace_bytes(), was

@@ -25,7 +25,9 @@ void check(const ProductOptions& options, std::mt19937& random, const Workspace&
   SCOPED_TRACE(options.text());
   const RandomProduct problem(options, random);
   const DeviceArray out = problem.make_out();
-  const LinearCall call = problem.call(out);
+  LinearCall call = problem.call(out);
+  const testing::Carried carried = problem.make_carried(skinny_linear_square_parts(call));
+  if (options.carries) problem.carry(call, carried);
   ASSERT_TRUE(skinny_linear_takes(call));
   skinny_linear({}, call, workspace.data());
   ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
@@ -35,6 +37,7 @@ void check(const ProductOptions& options, std::mt19937& random, const Workspace&
   EXPECT_FALSE(std::isnan(error));
   EXPECT_TRUE(out.guard_intact());
   EXPECT_TRUE(workspace.guard_intact());
+  if (options.carries) expect_carried(carried, out.read(), problem.gain());
 }
 
 TEST(SkinnyLinear, IsTheProductForEveryClassOfM) {
@@ -49,6 +52,30 @@ TEST(SkinnyLinear, IsTheProductForEveryClassOfM) {
   }
 }
 
+TEST(SkinnyLinear, CarriesANormForEveryClassOfM) {
+  SKIP_WITHOUT_GPU();
+  std::mt19937 random(6);
+  const Workspace workspace;
+  for (int m : {1, 2, 7, 8, 9, 16, 17, 32, 33, 64}) {
+    check({.m = m, .n = 1000, .k = 328, .residual = true, .carries = true}, random, workspace);
+    check({.m = m, .n = 512, .k = 1024, .square_parts = 64}, random, workspace);
+    check({.m = m, .n = 672, .k = 512, .activation = Activation::kSwiGlu, .square_parts = 37},
+          random, workspace);
+  }
+}
+
+TEST(SkinnyLinear, CarriesANormAsExactlyAsAKernelForIt) {
+  SKIP_WITHOUT_GPU();
+  std::mt19937 random(7);
+  const Workspace workspace;
+  for (int m : {1, 8, 20, 64}) {
+    SCOPED_TRACE(m);
+    testing::expect_carried_norm_as_exact_as_a_kernel(
+        m, random, [&](const LinearCall& call) { skinny_linear({}, call, workspace.data()); },
+        skinny_linear_square_parts);
+  }
+}
+
 TEST(SkinnyLinear, IsTheProductForRandomShapesAndEpilogues) {
   SKIP_WITHOUT_GPU();
   std::mt19937 random(2);
@@ -58,7 +85,6 @@ TEST(SkinnyLinear, IsTheProductForRandomShapesAndEpilogues) {
     ProductOptions o;
     o.dtype = below(2) ? DType::kBF16 : DType::kF16;
     o.m = below(2) ? 1 + below(16) : 1 + below(256);
-    if (i % 8 == 0) o.m = 1 + below(2);
     o.n = below(4) ? 1 + below(1500) : 1 + below(90);
     o.k = 8 * (1 + below(below(2) ? 250 : 12));
     o.activation = static_cast<Activation>(below(4));
@@ -66,7 +92,11 @@ TEST(SkinnyLinear, IsTheProductForRandomShapesAndEpilogues) {
     o.bias = below(2);
     o.residual = below(2) && o.activation != Activation::kSwiGlu;
     o.out_is_float = below(3) == 0;
-    o.norm = o.m <= 2 && below(2);
+    if (!o.out_is_float || o.residual) o.n += o.n % 2;
+    if (o.dtype == DType::kBF16 && o.m <= 64) {
+      o.carries = o.activation != Activation::kSwiGlu && !o.out_is_float && below(2);
+      if (below(2)) o.square_parts = 1 + below(200);
+    }
     check(o, random, workspace);
   }
 }
@@ -78,9 +108,17 @@ TEST(SkinnyLinear, IsTheProductForTheShapesOfLlama8B) {
   for (int m : {1, 30, 64, 256}) {
     check({.m = m, .n = 4096, .k = 4096, .residual = true}, random, workspace);
   }
-  check({.m = 2, .n = 6144, .k = 4096, .norm = true}, random, workspace);
+  for (int m : {1, 32, 64}) {
+    check({.m = m, .n = 4096, .k = 14336, .residual = true, .carries = true}, random, workspace);
+    check({.m = m, .n = 6144, .k = 4096, .square_parts = 64}, random, workspace);
+  }
   check({.m = 128, .n = 7168, .k = 4096, .activation = Activation::kSwiGlu}, random, workspace);
-  check({.m = 5, .n = 20000, .k = 1024, .out_is_float = true}, random, workspace);
+  for (int m : {1, 5, 12, 30}) {
+    check({.m = m, .n = 20000, .k = 1024, .out_is_float = true}, random, workspace);
+    check({.m = m, .n = 17408, .k = 640, .activation = Activation::kSwiGlu, .square_parts = 64},
+          random, workspace);
+    check({.m = m, .n = 17000, .k = 512, .residual = true, .carries = true}, random, workspace);
+  }
 }
 
 // Calls in a row on one stream, the next starting while the last still runs: no call may see
@@ -91,10 +129,12 @@ TEST(SkinnyLinear, GivesTheSameBitsAgainAndAgainWhileCallsOverlap) {
   const Workspace workspace;
   for (int m : {1, 12, 32, 50, 100, 256}) {
     SCOPED_TRACE(m);
-    testing::expect_same_bits_while_calls_overlap(m, random,
-                                                  [&](const Launch& on, const LinearCall& call) {
-                                                    skinny_linear(on, call, workspace.data());
-                                                  });
+    const auto product = [&](const Launch& on, const LinearCall& call) {
+      skinny_linear(on, call, workspace.data());
+    };
+    testing::expect_same_bits_while_calls_overlap(m, random, product);
+    if (m > 64) continue;
+    testing::expect_same_bits_while_calls_overlap(m, random, product, skinny_linear_square_parts);
   }
 }
 
@@ -103,17 +143,16 @@ TEST(SkinnyLinear, GivesARowTheSameBitsForEveryMOfAClass) {
   std::mt19937 random(5);
   const Workspace workspace;
   const int classes[][2] = {{1, 8}, {9, 16}, {17, 32}, {33, 64}, {65, 128}, {129, 256}};
+  const auto product = [&](const LinearCall& call) { skinny_linear({}, call, workspace.data()); };
   for (const auto& [small, large] : classes) {
-    const RandomProduct problem({.m = large, .n = 1536, .k = 768}, random);
-    const DeviceArray all = problem.make_out(), some = problem.make_out();
-    skinny_linear({}, problem.call(all), workspace.data());
-    LinearCall part = problem.call(some);
-    part.m = small;
-    skinny_linear({}, part, workspace.data());
-    std::vector<float> expected = all.read(), got = some.read();
-    expected.resize(static_cast<size_t>(small) * 1536);
-    got.resize(expected.size());
-    EXPECT_EQ(got, expected) << small;
+    const ProductOptions plain = {.m = large, .n = 1536, .k = 768};
+    testing::expect_same_bits_in_batches(plain, {small}, random, product);
+    if (large > 64) continue;
+    ProductOptions first = plain, second = plain;
+    first.residual = first.carries = true;
+    second.square_parts = 50;
+    testing::expect_same_bits_in_batches(first, {small}, random, product, 1536 / 64);
+    testing::expect_same_bits_in_batches(second, {small}, random, product);
   }
 }
 
@@ -123,17 +162,43 @@ TEST(SkinnyLinear, RefusesWhatItCannotDo) {
   call.n = 64;
   call.k = 64;
   EXPECT_TRUE(skinny_linear_takes(call));
-  call.norm_weight = reinterpret_cast<const float*>(16);
-  EXPECT_TRUE(skinny_linear_takes(call));
-  call.m = 3;
-  EXPECT_FALSE(skinny_linear_takes(call));
-  call.norm_weight = nullptr;
-  EXPECT_TRUE(skinny_linear_takes(call));
   call.m = 257;
   EXPECT_FALSE(skinny_linear_takes(call));
   call.m = 1;
+  call.n = 63;
+  EXPECT_FALSE(skinny_linear_takes(call));
+  call.out_is_float = true;
+  EXPECT_TRUE(skinny_linear_takes(call));
+  call.residual = &call;
+  EXPECT_FALSE(skinny_linear_takes(call));
+  call.residual = nullptr;
   call.k = 60;
   EXPECT_FALSE(skinny_linear_takes(call));
+}
+
+TEST(SkinnyLinear, CarriesNormsInBFloat16UpToSixtyFourRows) {
+  const float value = 1;
+  LinearCall first, second;
+  first.m = second.m = 64;
+  first.n = first.k = second.n = second.k = 64;
+  first.next_gain = &value;
+  second.squares = &value;
+  const auto expect_takes = [&](bool takes_first, bool takes_second) {
+    EXPECT_EQ(skinny_linear_takes(first), takes_first);
+    EXPECT_EQ(skinny_linear_takes(second), takes_second);
+  };
+  expect_takes(true, true);
+  first.m = second.m = 65;
+  expect_takes(false, false);
+  first.m = second.m = 64;
+  first.out_is_float = second.out_is_float = true;
+  expect_takes(false, true);
+  first.out_is_float = second.out_is_float = false;
+  first.activation = second.activation = Activation::kSwiGlu;
+  expect_takes(false, true);
+  first.activation = second.activation = Activation::kNone;
+  first.dtype = second.dtype = DType::kF16;
+  expect_takes(false, false);
 }
 
 }  // namespace

@@ -1,82 +1,94 @@
-// The norm in front of a product of skinny_kernel.cuh: the consumers of a CTA take the root mean
-// square of each row of x once, and scale x in the ring, stage by stage, before they multiply.
+// A norm carried from one product to the next (linear_call.h), as skinny_kernel.cuh does it: what
+// its consumers keep in shared memory for that, and when.
 #pragma once
 
-#include "backend/cuda/numeric.cuh"
 #include "backend/cuda/skinny_tile.cuh"
 #include "backend/cuda/sm90.cuh"
 
 namespace octavo::cuda::skinny {
 
-// scale[kN] = 1 / rms of each row of x, by all consumers together; 0 for rows that are padding.
-// `sums` [warps][kN] is scratch.
-template <typename T, typename C>
-__device__ void inverse_rms(const Args& args, float* sums, float* scale) {
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int words = args.k / 8;
-  const auto* const x = static_cast<const uint4*>(args.x);
-  for (int row = 0; row < args.m; ++row) {
+// The columns of out whose squares are added to one part: those of a warpgroup's tile.
+inline constexpr int kPartColumns = 64;
+
+// What it needs of shared memory, behind the ring's barriers.
+template <typename C>
+struct NormMemory {
+  uint64_t scaled;  // barrier: `scale` is there
+  uint64_t unused;
+  float scale[C::kN];                // 1 / rms of the rows of x
+  float sums[2][C::kWarps * C::kN];  // of squares, over each warp's 16 columns of a tile; tiles
+                                     // take turns with the two, so that one barrier a tile will do
+};
+
+// One warp, while the consumers multiply.
+template <typename C>
+__device__ __forceinline__ void compute_scales(const Args& args, NormMemory<C>& memory) {
+  constexpr int kLanes = C::kN < 16 ? 32 / C::kN : 2;  // of a row
+  const int lane = threadIdx.x % 32;
+#pragma unroll 1
+  for (int row = lane / kLanes; row < C::kN; row += 32 / kLanes) {
     float sum = 0;
-#pragma unroll 4
-    for (int i = threadIdx.x; i < words; i += C::kConsumers) {
-      float v[8];
-      unpack8<T>(__ldcg(x + static_cast<int64_t>(row) * words + i), v);
-#pragma unroll
-      for (int e = 0; e < 8; ++e) sum += v[e] * v[e];
+    if (row < args.m) {
+      const float* const parts = args.squares + static_cast<int64_t>(row) * args.square_parts;
+      if (args.square_parts % 4 == 0) {
+#pragma unroll 8
+        for (int i = lane % kLanes; i < args.square_parts / 4; i += kLanes) {
+          const float4 v = __ldcg(reinterpret_cast<const float4*>(parts) + i);
+          sum += (v.x + v.y) + (v.z + v.w);
+        }
+      } else {
+        for (int i = lane % kLanes; i < args.square_parts; i += kLanes) sum += __ldcg(parts + i);
+      }
     }
 #pragma unroll
-    for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
-    if (lane == 0) sums[warp * C::kN + row] = sum;
+    for (int step = kLanes / 2; step > 0; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
+    if (lane % kLanes == 0) {
+      memory.scale[row] = rsqrtf(sum / static_cast<float>(args.k) + args.norm_eps);
+    }
   }
-  sm90::named_barrier(1, C::kConsumers);
-  if (threadIdx.x < C::kN) {
-    float sum = 0;
-    for (int w = 0; w < C::kWarps; ++w) sum += sums[w * C::kN + threadIdx.x];
-    scale[threadIdx.x] =
-        threadIdx.x < args.m ? rsqrtf(sum / static_cast<float>(args.k) + args.norm_eps) : 0;
-  }
-  sm90::named_barrier(1, C::kConsumers);
+  __syncwarp();
+  if (lane == 0) sm90::arrive(&memory.scaled);
 }
 
-// Normalises the stage's piece of x in place. It lies as the copy engine left it: rows of 128
-// bytes, the 16-byte words of row r permuted by XOR with r % 8. `gain` was loaded ahead by
-// load_gain().
+// The consumers' side. All null, and known to the compiler to be, where the kernel carries nothing.
 template <typename C>
-inline constexpr int kNormWords = (C::kBoxes * C::kN * 8 + C::kConsumers - 1) / C::kConsumers;
+struct CarriedNorm {
+  NormMemory<C>* memory = nullptr;
+  bool scales = false, sums = false;  // the second product, the first
 
-template <typename C>
-__device__ __forceinline__ void load_gain(const Args& args, int k,
-                                          float4 (&gain)[kNormWords<C>][2]) {
-#pragma unroll
-  for (int i = 0; i < kNormWords<C>; ++i) {
-    const int word = i * C::kConsumers + threadIdx.x;
-    const int column = k + 64 * (word / (8 * C::kN)) + 8 * (word % 8);
-    const auto* const from = reinterpret_cast<const float4*>(args.norm_weight + column);
-    const bool inside = column < args.k;  // k is a multiple of 8
-    gain[i][0] = inside ? __ldg(from) : float4{};
-    gain[i][1] = inside ? __ldg(from + 1) : float4{};
+  __device__ __forceinline__ CarriedNorm(const Args& args, NormMemory<C>* shared) {
+    if constexpr (C::kCarries) {
+      memory = shared;
+      scales = args.squares != nullptr;
+      sums = args.next_gain != nullptr;
+    }
   }
-}
-template <typename T, typename C>
-__device__ __forceinline__ void normalise(unsigned char* x, const float* scale,
-                                          const float4 (&gain)[kNormWords<C>][2]) {
-#pragma unroll
-  for (int i = 0; i < kNormWords<C>; ++i) {
-    const int word = i * C::kConsumers + threadIdx.x;
-    const int box = word / (8 * C::kN), row = word / 8 % C::kN, column = word % 8;
-    auto* const at =
-        reinterpret_cast<uint4*>(x + box * C::kXBox + row * 128 + 16 * (column ^ (row % 8)));
-    if (box >= C::kBoxes) break;
-    float v[8];
-    unpack8<T>(*at, v);
-    const float s = scale[row];
-    const float* const g = reinterpret_cast<const float*>(gain[i]);
-#pragma unroll
-    for (int e = 0; e < 8; ++e) v[e] = v[e] * s * g[e];
-    *at = pack8<T>(v);
+  // By row of x; null: nothing to scale.
+  __device__ __forceinline__ const float* scale() const {
+    if (!scales) return nullptr;
+    sm90::wait(&memory->scaled, 0);
+    return memory->scale;
   }
-  sm90::fence_shared_for_async();
-  sm90::named_barrier(1, C::kConsumers);
-}
+  // Where this warp puts its sums of the `count`th tile that it finishes, by row of x; null: no
+  // sums are wanted.
+  __device__ float* sums_of(int count) const {
+    return sums ? memory->sums[count % 2] + threadIdx.x / 32 * C::kN : nullptr;
+  }
+  // A warpgroup, when it has finished rows [begin, end) of x in its 64 columns from `column`.
+  __device__ __forceinline__ void publish(const Args& args, int count, int column, int begin,
+                                          int end) const {
+    if (!sums) return;
+    const int warpgroup = threadIdx.x / 128, row = threadIdx.x % 128;
+    if (warpgroup == 0) {  // numbers known to the compiler, which otherwise reserves all barriers
+      sm90::named_barrier(2, 128);
+    } else {
+      sm90::named_barrier(3, 128);
+    }
+    if (row < begin || row >= min(end, args.m) || column >= args.n) return;
+    const float* const mine = memory->sums[count % 2] + 4 * warpgroup * C::kN + row;
+    args.squares_out[static_cast<int64_t>(row) * args.parts_out + column / kPartColumns] =
+        (mine[0] + mine[C::kN]) + (mine[2 * C::kN] + mine[3 * C::kN]);
+  }
+};
 
 }  // namespace octavo::cuda::skinny

@@ -8,8 +8,10 @@
 
 namespace octavo::cuda::skinny {
 
-template <int N, int Warpgroups, int Blocks, int StageK, int Stages, int Cluster = 1,
-          bool Norm = false>
+// Rows of x up to which the kernel carries norms (skinny_norm.cuh).
+inline constexpr int kMostCarried = 64;
+
+template <int N, int Warpgroups, int Blocks, int StageK, int Stages, int Cluster = 1>
 struct Tile {
   static constexpr int kN = N;                    // rows of x, padded
   static constexpr int kWarpgroups = Warpgroups;  // that multiply
@@ -17,7 +19,6 @@ struct Tile {
   static constexpr int kStageK = StageK;
   static constexpr int kStages = Stages;
   static constexpr int kCluster = Cluster;
-  static constexpr bool kNorm = Norm;  // x is normalised on its way to the tensor cores
 
   static constexpr int kRows = 64 * Blocks * Warpgroups;  // of the weight, per CTA
   static constexpr int kBoxes = StageK / 64;              // a box is 64 columns = 128 bytes wide
@@ -26,13 +27,15 @@ struct Tile {
   static constexpr int kStageBytes = kBoxes * (kWeightBox + kXBox);
   static constexpr int kConsumers = 128 * Warpgroups;
   static constexpr int kWarps = kConsumers / 32;
-  // The ring, two barriers a stage, and for the norm a sum per warp and row and a scale per row.
+  static constexpr bool kCarries = N <= kMostCarried;
+  // The ring, two barriers a stage, and what skinny_norm.cuh needs.
   static constexpr int kSharedBytes =
-      Stages * (kStageBytes + 16) + (Norm ? 4 * N * (kWarps + 1) : 0);
+      Stages * (kStageBytes + 16) + (kCarries ? 16 + 4 * N * (2 * kWarps + 1) : 0);
   static constexpr int kPerSm = kSharedBytes <= 113 * 1024 ? 2 : 1;
-  // With an SM to itself, the CTA's producer is a whole warpgroup, so that registers can move.
+  // Behind the consumers come the producer's warp and one for norms. With an SM to itself, these
+  // are a whole warpgroup, so that registers can move.
   static constexpr bool kMovesRegisters = kPerSm == 1 && Warpgroups == 2;
-  static constexpr int kThreads = kConsumers + (kMovesRegisters ? 128 : 32);
+  static constexpr int kThreads = kConsumers + (kMovesRegisters ? 128 : 64);
   static constexpr int kFragments = Blocks * N / 8;  // of 16 weight rows by 8 rows of x, per warp
   static constexpr bool kShare = N >= 64;  // short runs finish tiles in shares, not by mail
   static constexpr int kAtOnce = std::min(N / 8, kShare ? 2 : 4);  // fragments finished together
@@ -44,24 +47,27 @@ struct Tile {
 struct Args {
   int m, n, k;
   int stages_per_tile;
-  // Rows of x that each CTA loads: m rounded up, not C::kN, as filling lines with zeros takes the
-  // copy engine longer than copying them. What lies behind them only meets columns that nobody
+  // Rows of x that each CTA loads: not C::kN, as filling lines with zeros takes the copy engine
+  // longer than copying them. What lies behind them, anything, only meets columns that nobody
   // reads.
   int x_rows;
   uint32_t stage_bytes;
   int quotient, remainder;  // of units by groups: see Cut
   Activation activation;
   bool out_is_float;
-  bool long_runs;      // a run is at least as long as a tile
-  bool pairs_aligned;  // two neighbours in a row of out (and residual) can be accessed as one word
+  bool long_runs;  // a run is at least as long as a tile
   const float* bias;
   const void* residual;
   void* out;
   float4* mail;        // [CTA][kPartial], zero between kernels
   float4* partials;    // [CTA][2][kPartial]: of the tiles in which its run begins and ends
   unsigned* arrivals;  // [CTA][8 warps], zero between kernels
-  const void* x;       // this and the next two for kNorm
-  const float* norm_weight;
+  // For C::kCarries, as in LinearCall.
+  const float* next_gain;
+  void* weighted;
+  float* squares_out;  // [m, parts_out]
+  const float* squares;
+  int parts_out, square_parts;
   float norm_eps;
 };
 

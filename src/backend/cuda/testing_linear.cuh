@@ -2,8 +2,12 @@
 // in float64, and how far from that rounding may lead.
 #pragma once
 
+#include <functional>
+#include <initializer_list>
+#include <numeric>
 #include <string>
 
+#include "backend/cuda/elementwise.h"
 #include "backend/cuda/linear_call.h"
 #include "backend/cuda/numeric.cuh"
 #include "backend/cuda/testing_device.h"
@@ -11,12 +15,12 @@
 namespace octavo::cuda::testing {
 
 // One warp per element of x W^T, in float64.
-template <typename T>
-__global__ void reference_products(const T* x, const T* weight, double* out, int m, int n, int k) {
+template <typename X, typename T>
+__global__ void reference_products(const X* x, const T* weight, double* out, int m, int n, int k) {
   const int64_t at = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
   const int lane = threadIdx.x % 32;
   if (at >= static_cast<int64_t>(m) * n) return;
-  const T* const row = x + at / n * k;
+  const X* const row = x + at / n * k;
   const T* const column = weight + at % n * k;
   double sum = 0;
   for (int i = lane; i < k; i += 32) {
@@ -41,14 +45,37 @@ struct ProductOptions {
   DType dtype = DType::kBF16;
   int m = 1, n = 64, k = 64;
   Activation activation = Activation::kNone;
-  bool bias = false, residual = false, out_is_float = false, norm = false;
+  bool bias = false, residual = false, out_is_float = false;
+  bool carries = false;  // a norm of its result: the first product of linear_call.h
+  int square_parts = 0;  // of the norm that x carries, if it is the second
 
   std::string text() const {
     return std::string(to_string(dtype)) + " m " + std::to_string(m) + " n " + std::to_string(n) +
            " k " + std::to_string(k) + " activation " +
            std::to_string(static_cast<int>(activation)) + (bias ? " bias" : "") +
-           (residual ? " residual" : "") + (out_is_float ? " float" : "") + (norm ? " norm" : "");
+           (residual ? " residual" : "") + (out_is_float ? " float" : "") +
+           (carries ? " carries" : "") + " square parts " + std::to_string(square_parts);
   }
+};
+
+// x W^T in float64.
+template <typename X, typename T>
+std::vector<double> reference(const DeviceArray& x, const DeviceArray& weight, int m, int n,
+                              int k) {
+  const DeviceArray products(DType::kI64, {m, n});
+  const auto blocks = static_cast<unsigned>((int64_t{m} * n * 32 + 255) / 256);
+  reference_products<<<blocks, 256>>>(x.as<X>(), weight.as<T>(), products.as<double>(), m, n, k);
+  std::vector<double> sums(static_cast<size_t>(m) * static_cast<size_t>(n));
+  EXPECT_EQ(cudaMemcpy(sums.data(), products.data(), 8 * sums.size(), cudaMemcpyDeviceToHost),
+            cudaSuccess);
+  return sums;
+}
+
+// What the first product of a carried norm leaves for the second.
+struct Carried {
+  DeviceArray weighted;  // [m, n]
+  DeviceArray squares;   // [m, parts]
+  int parts;
 };
 
 // The operands of one call, random, and what it should give.
@@ -63,8 +90,10 @@ class RandomProduct {
                               1 / std::sqrt(static_cast<float>(options.k)))),
         bias_values_(random_values(random, options.n, DType::kF32)),
         bias_(DType::kF32, {options.n}, bias_values_),
-        gain_values_(random_values(random, options.k, DType::kF32)),
-        gain_(DType::kF32, {options.k}, gain_values_),
+        gain_values_(random_values(random, options.n, DType::kF32)),
+        gain_(DType::kF32, {options.n}, gain_values_),
+        squares_values_(random_squares(options, random)),
+        squares_(DType::kF32, {options.m, options.square_parts}, squares_values_),
         residual_values_(random_values(random, int64_t{options.m} * options.n, options.dtype)),
         residual_(options.dtype, {options.m, options.n}, residual_values_) {}
 
@@ -74,6 +103,10 @@ class RandomProduct {
   DeviceArray make_out() const {
     return {options_.out_is_float ? DType::kF32 : options_.dtype, {options_.m, columns()}};
   }
+  Carried make_carried(int parts) const {
+    return {{options_.dtype, {options_.m, options_.n}}, {DType::kF32, {options_.m, parts}}, parts};
+  }
+  // With options.carries, `call` needs carry() as well.
   LinearCall call(const DeviceArray& out) const {
     LinearCall c;
     c.dtype = options_.dtype;
@@ -87,30 +120,30 @@ class RandomProduct {
     c.activation = options_.activation;
     c.out = out.data();
     c.out_is_float = options_.out_is_float;
-    if (options_.norm) {
-      c.norm_weight = gain_.as<float>();
+    if (options_.square_parts > 0) {
+      c.squares = squares_.as<float>();
+      c.square_parts = options_.square_parts;
       c.norm_eps = kEps;
     }
     return c;
   }
+  void carry(LinearCall& call, const Carried& to) const {
+    call.next_gain = gain_.as<float>();
+    call.weighted = to.weighted.data();
+    call.squares_out = to.squares.as<float>();
+  }
+  const std::vector<float>& gain() const { return gain_values_; }
+  const DeviceArray& weight() const { return weight_; }
 
   std::vector<float> expected() const {
     const ProductOptions& o = options_;
-    DeviceArray x(o.dtype, {o.m, o.k}, normalised());
-    DeviceArray products(DType::kI64, {o.m, o.n});
-    const auto blocks = static_cast<unsigned>((int64_t{o.m} * o.n * 32 + 255) / 256);
-    if (o.dtype == DType::kBF16) {
-      reference_products<<<blocks, 256>>>(x.as<__nv_bfloat16>(), weight_.as<__nv_bfloat16>(),
-                                          products.as<double>(), o.m, o.n, o.k);
-    } else {
-      reference_products<<<blocks, 256>>>(x.as<__half>(), weight_.as<__half>(),
-                                          products.as<double>(), o.m, o.n, o.k);
-    }
-    std::vector<double> sums(static_cast<size_t>(o.m) * o.n);
-    EXPECT_EQ(cudaMemcpy(sums.data(), products.data(), 8 * sums.size(), cudaMemcpyDeviceToHost),
-              cudaSuccess);
+    const std::vector<double> sums =
+        o.dtype == DType::kBF16
+            ? reference<__nv_bfloat16, __nv_bfloat16>(x_, weight_, o.m, o.n, o.k)
+            : reference<__half, __half>(x_, weight_, o.m, o.n, o.k);
+    const std::vector<double> scales = row_scales();
     const auto value = [&](int m, int n) {
-      const double sum = sums[static_cast<size_t>(m) * o.n + n];
+      const double sum = sums[static_cast<size_t>(m) * o.n + n] * scales[static_cast<size_t>(m)];
       return o.bias ? sum + bias_values_[static_cast<size_t>(n)] : sum;
     };
     std::vector<float> out;
@@ -134,20 +167,28 @@ class RandomProduct {
  private:
   static constexpr float kEps = 1e-5f;
 
-  std::vector<float> normalised() const {
-    std::vector<float> values = x_values_;
-    if (!options_.norm) return values;
-    for (int m = 0; m < options_.m; ++m) {
-      float* const row = values.data() + static_cast<size_t>(m) * options_.k;
-      double squares = 0;
-      for (int i = 0; i < options_.k; ++i) squares += double{row[i]} * row[i];
-      const double scale = 1 / std::sqrt(squares / options_.k + kEps);
-      for (int i = 0; i < options_.k; ++i) {
-        row[i] = round_to(options_.dtype, static_cast<float>(row[i] * scale *
-                                                             gain_values_[static_cast<size_t>(i)]));
-      }
+  // Of rows whose mean squares differ much.
+  static std::vector<float> random_squares(const ProductOptions& o, std::mt19937& random) {
+    std::lognormal_distribution<float> size(0, 1);
+    std::uniform_real_distribution<float> part(0.5f, 1.5f);
+    std::vector<float> squares;
+    for (int m = 0; m < o.m; ++m) {
+      const float row = size(random) * static_cast<float>(o.k) / static_cast<float>(o.square_parts);
+      for (int i = 0; i < o.square_parts; ++i) squares.push_back(row * part(random));
     }
-    return values;
+    return squares;
+  }
+  // 1 / rms of the rows whose squares x brings, or 1.
+  std::vector<double> row_scales() const {
+    std::vector<double> scales(static_cast<size_t>(options_.m), 1);
+    if (options_.square_parts == 0) return scales;
+    auto part = squares_values_.begin();
+    for (double& scale : scales) {
+      const double sum = std::accumulate(part, part + options_.square_parts, 0.0);
+      part += options_.square_parts;
+      scale = 1 / std::sqrt(sum / options_.k + double{kEps});
+    }
+    return scales;
   }
 
   ProductOptions options_;
@@ -157,35 +198,126 @@ class RandomProduct {
   DeviceArray bias_;
   std::vector<float> gain_values_;
   DeviceArray gain_;
+  std::vector<float> squares_values_;
+  DeviceArray squares_;
   std::vector<float> residual_values_;
   DeviceArray residual_;
 };
 
+// The rounding of one result.
 inline double tolerance(const ProductOptions& o) {
-  // The rounding of one result, and with the norm, that of x falling the other way here and there.
-  const double rounding = o.dtype == DType::kBF16 ? 2.5e-3 : 3e-4;
-  if (!o.out_is_float) return rounding;
-  return o.norm ? rounding / 4 : 3e-5;
+  if (o.out_is_float) return 3e-5;
+  return o.dtype == DType::kBF16 ? 2.5e-3 : 3e-4;
+}
+
+// A product carries what its `out` [m, n], as it stands in memory, makes necessary.
+inline void expect_carried(const Carried& carried, const std::vector<float>& out,
+                           const std::vector<float>& gain) {
+  const std::vector<float> weighted = carried.weighted.read(), squares = carried.squares.read();
+  const size_t n = gain.size(), parts = static_cast<size_t>(carried.parts);
+  for (size_t row = 0; row < out.size() / n; ++row) {
+    double expected = 0, sum = 0;
+    size_t wrong = 0;
+    for (size_t i = row * n; i < (row + 1) * n; ++i) {
+      expected += double{out[i]} * out[i];
+      wrong += weighted[i] != round_to(DType::kBF16, out[i] * gain[i % n]);
+    }
+    for (size_t i = row * parts; i < (row + 1) * parts; ++i) sum += squares[i];
+    EXPECT_EQ(wrong, 0u) << "weighted, row " << row;
+    EXPECT_NEAR(sum / expected, 1, 3e-6) << "squares, row " << row;
+  }
+  EXPECT_TRUE(carried.weighted.guard_intact());
+  EXPECT_TRUE(carried.squares.guard_intact());
+}
+
+// Says how many parts of squares a call writes.
+using PartsOf = std::function<int(const LinearCall&)>;
+
+// y = x A^T + residual and z = rms_norm(y) B^T, the norm carried from one product to the other:
+// z errs no more than where a kernel for the norm stands between them. `product` is called with a
+// LinearCall.
+template <typename Product>
+void expect_carried_norm_as_exact_as_a_kernel(int m, std::mt19937& random, const Product& product,
+                                              const PartsOf& parts_of) {
+  constexpr int kHidden = 1024, kWide = 1536;
+  constexpr float kEps = 1e-5f;
+  const RandomProduct first({.m = m, .n = kHidden, .k = 512, .residual = true}, random);
+  const RandomProduct second({.m = m, .n = kWide, .k = kHidden}, random);
+  const DeviceArray y = first.make_out(), z = second.make_out(), z_by_kernel = second.make_out();
+
+  LinearCall a = first.call(y);
+  const Carried carried = first.make_carried(parts_of(a));
+  first.carry(a, carried);
+  LinearCall b = second.call(z);
+  b.x = carried.weighted.data();
+  b.squares = carried.squares.as<float>();
+  b.square_parts = carried.parts;
+  b.norm_eps = kEps;
+  product(a);
+  product(b);
+
+  const DeviceArray gain(DType::kF32, {kHidden}, first.gain());
+  const DeviceArray normed(DType::kBF16, {m, kHidden});
+  rms_norm({}, {.rows = m,
+                .width = kHidden,
+                .x = y.data(),
+                .weight = gain.as<float>(),
+                .eps = kEps,
+                .out = normed.data()});
+  LinearCall beside = second.call(z_by_kernel);
+  beside.x = normed.data();
+  product(beside);
+  ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+  ASSERT_EQ(take_error().code, cudaSuccess);
+
+  std::vector<float> norm = y.read();
+  for (size_t row = 0; row < static_cast<size_t>(m); ++row) {
+    float* const values = norm.data() + row * kHidden;
+    const double squares = std::inner_product(values, values + kHidden, values, 0.0);
+    const double scale = 1 / std::sqrt(squares / kHidden + double{kEps});
+    for (size_t i = 0; i < kHidden; ++i) {
+      values[i] = static_cast<float>(values[i] * scale * first.gain()[i]);
+    }
+  }
+  const DeviceArray exact_norm(DType::kF32, {m, kHidden}, norm);
+  const std::vector<double> sums =
+      reference<float, __nv_bfloat16>(exact_norm, second.weight(), m, kWide, kHidden);
+  const std::vector<float> expected(sums.begin(), sums.end());
+  const double error = relative_error(z.read(), expected);
+  EXPECT_LT(error, 3e-3);
+  EXPECT_LT(error, 1.1 * relative_error(z_by_kernel.read(), expected));
 }
 
 // Forty rounds on one stream of a product [m, 2048] and one of its result, each call starting while
-// the last still runs: no call may see another's sums or counters, nor read x before it is written.
-// `product` is called with a Launch and a LinearCall.
+// the last still runs: no call may see another's sums or counters, nor read what it needs of the
+// last before that is written. `product` is called with a Launch and a LinearCall. With
+// `parts_of` a norm is carried from the one to the other.
 template <typename Product>
-void expect_same_bits_while_calls_overlap(int m, std::mt19937& random, const Product& product) {
+void expect_same_bits_while_calls_overlap(int m, std::mt19937& random, const Product& product,
+                                          const PartsOf& parts_of = {}) {
   const RandomProduct up({.m = m, .n = 2048, .k = 1024}, random);
   const RandomProduct down({.m = m, .n = 1024, .k = 2048}, random);
-  const DeviceArray wide = up.make_out();
-  std::vector<DeviceArray> outs;
-  constexpr int kRounds = 40;
-  for (int i = 0; i < kRounds; ++i) outs.push_back(down.make_out());
+  constexpr size_t kRounds = 40;
+  std::vector<DeviceArray> wide, outs;  // of each round its own, poisoned
+  std::vector<Carried> carried;
+  for (size_t i = 0; i < kRounds; ++i) {
+    wide.push_back(up.make_out());
+    outs.push_back(down.make_out());
+    if (parts_of != nullptr) carried.push_back(up.make_carried(parts_of(up.call(wide[i]))));
+  }
   cudaStream_t stream;
   ASSERT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
   ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
-  for (int i = 0; i < kRounds; ++i) {
-    product(Launch{stream, i > 0}, up.call(wide));
-    LinearCall second = down.call(outs[static_cast<size_t>(i)]);
-    second.x = wide.data();
+  for (size_t i = 0; i < kRounds; ++i) {
+    LinearCall first = up.call(wide[i]), second = down.call(outs[i]);
+    second.x = wide[i].data();
+    if (parts_of != nullptr) {
+      up.carry(first, carried[i]);
+      second.x = first.weighted;
+      second.squares = first.squares_out;
+      second.square_parts = carried[i].parts;
+    }
+    product(Launch{stream, i > 0}, first);
     product(Launch{stream, true}, second);
   }
   ASSERT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
@@ -194,6 +326,42 @@ void expect_same_bits_while_calls_overlap(int m, std::mt19937& random, const Pro
   for (float v : expected) ASSERT_FALSE(std::isnan(v));
   for (const DeviceArray& out : outs) EXPECT_EQ(out.read(), expected);
   cudaStreamDestroy(stream);
+}
+
+// The first rows of a batch have the same bits as in smaller batches, also in what they carry: with
+// options.carries, squares in `parts` parts. `product` is called with a LinearCall.
+template <typename Product>
+void expect_same_bits_in_batches(const ProductOptions& options,
+                                 std::initializer_list<int> smaller_batches, std::mt19937& random,
+                                 const Product& product, int parts = 0) {
+  SCOPED_TRACE(options.text());
+  const RandomProduct problem(options, random);
+  // Arrays of options.m rows.
+  const auto results = [&](int m) {
+    const DeviceArray out = problem.make_out();
+    const Carried carried = problem.make_carried(parts);
+    LinearCall call = problem.call(out);
+    call.m = m;
+    if (options.carries) problem.carry(call, carried);
+    product(call);
+    std::vector<std::vector<float>> arrays = {out.read()};
+    if (options.carries) {
+      arrays.push_back(carried.weighted.read());
+      arrays.push_back(carried.squares.read());
+    }
+    return arrays;
+  };
+  const auto all = results(options.m);
+  for (int m : smaller_batches) {
+    SCOPED_TRACE(m);
+    const auto some = results(m);
+    for (size_t i = 0; i < all.size(); ++i) {
+      const size_t count = all[i].size() / static_cast<size_t>(options.m) * static_cast<size_t>(m);
+      for (size_t at = 0; at < count; ++at) {
+        ASSERT_EQ(some[i][at], all[i][at]) << "array " << i << " at " << at;
+      }
+    }
+  }
 }
 
 }  // namespace octavo::cuda::testing
