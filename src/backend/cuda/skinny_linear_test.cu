@@ -113,6 +113,12 @@ TEST(SkinnyLinear, IsTheProductForTheShapesOfLlama8B) {
     check({.m = m, .n = 6144, .k = 4096, .square_parts = 64}, random, workspace);
   }
   check({.m = 128, .n = 7168, .k = 4096, .activation = Activation::kSwiGlu}, random, workspace);
+}
+
+TEST(SkinnyLinear, IsTheProductForMatricesWithAWideTileForEverySm) {
+  SKIP_WITHOUT_GPU();
+  std::mt19937 random(8);
+  const Workspace workspace;
   for (int m : {1, 5, 12, 30}) {
     check({.m = m, .n = 20000, .k = 1024, .out_is_float = true}, random, workspace);
     check({.m = m, .n = 17408, .k = 640, .activation = Activation::kSwiGlu, .square_parts = 64},
