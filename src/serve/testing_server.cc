@@ -23,14 +23,15 @@ TestServer::TestServer(FakeEngine::Options engine_options, ServerOptions options
   set_log_level(LogLevel::kError);
   options.host = "127.0.0.1";
   options.port = 0;
-  std::promise<Listening> ready;
-  options.on_ready = [&ready](const Listening& at) { ready.set_value(at); };
-  thread_ = std::thread([this, options, &ready] {
+  // The server's thread shares it: set_value() may still be returning there when get() is done.
+  const auto ready = std::make_shared<std::promise<Listening>>();
+  options.on_ready = [ready](const Listening& at) { ready->set_value(at); };
+  thread_ = std::thread([this, options, ready] {
     if (Status status = run_server(*engine_, options); !status.ok()) {
-      ready.set_value({.port = -1, .interrupt = [] {}});
+      ready->set_value({.port = -1, .interrupt = [] {}});
     }
   });
-  const Listening at = ready.get_future().get();
+  const Listening at = ready->get_future().get();
   port_ = at.port;
   interrupt_ = at.interrupt;
 }

@@ -114,4 +114,10 @@ float read_float(const Tensor& t, int64_t i) {
   }
 }
 
+std::vector<float> read_floats(const Tensor& t) {
+  std::vector<float> values(static_cast<size_t>(t.count()));
+  for (int64_t i = 0; i < t.count(); ++i) values[static_cast<size_t>(i)] = read_float(t, i);
+  return values;
+}
+
 }  // namespace octavo

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/check.h"
 #include "octavo/status.h"
@@ -84,5 +85,7 @@ float f16_to_float(uint16_t bits);
 uint16_t float_to_f16(float value);  // round to nearest even, overflow to infinity
 // Element i of a float tensor of any dtype, on the CPU. For tests and loading, not for kernels.
 float read_float(const Tensor& t, int64_t i);
+// All of them, in order.
+std::vector<float> read_floats(const Tensor& t);
 
 }  // namespace octavo

@@ -35,6 +35,20 @@ TEST(NumberFormats, RoundToNearestEven) {
   EXPECT_TRUE(std::isnan(bf16_to_float(float_to_bf16(NAN))));
 }
 
+TEST(NumberFormats, AWholeTensorIsReadInOrderWhateverItsType) {
+  const std::vector<float> expected = {1, -2, 0.5f, 4, 8, -0.25f};
+  std::vector<float> f32 = expected;
+  std::vector<uint16_t> bf16, f16;
+  for (const float value : expected) {
+    bf16.push_back(float_to_bf16(value));
+    f16.push_back(float_to_f16(value));
+  }
+  EXPECT_EQ(read_floats({f32.data(), DType::kF32, {2, 3}}), expected);
+  EXPECT_EQ(read_floats({bf16.data(), DType::kBF16, {3, 2}}), expected);
+  EXPECT_EQ(read_floats({f16.data(), DType::kF16, {6}}), expected);
+  EXPECT_TRUE(read_floats({f32.data(), DType::kF32, {0, 3}}).empty());
+}
+
 TEST(Arena, CostsNoMemoryUntilTouchedAndReadsZero) {
   auto arena = Arena::reserve(MemoryTag::kKvCache, size_t{1} << 38);
   ASSERT_TRUE(arena.ok()) << arena.status().to_string();

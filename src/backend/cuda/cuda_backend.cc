@@ -32,7 +32,7 @@ namespace {
 // The most rows of x for which the skinny kernel is the fastest; it has too few tiles to keep all
 // SMs at work in small matrices, as those of a layer with hidden size 1024. Up to the second it
 // still beats the kernel for many rows.
-constexpr int kFewRows = 48, kFewRowsSmall = 32, kMostSkinnyRows = 128;
+constexpr int kFewRows = 64, kFewRowsSmall = 32, kMostSkinnyRows = 128;
 // cuBLASLt beats ours with fewer rows of x than this, SwiGLU apart, and in small matrices with
 // fewer than the second.
 constexpr int kLibraryRows = 768, kLibraryRowsSmall = 2048;
@@ -150,11 +150,7 @@ class CudaBackend final : public Backend {
     const cudaError_t error =
         cudaMemcpy(raw.data(), tensor.data, raw.size(), cudaMemcpyDeviceToHost);
     if (error != cudaSuccess) note_error("read_back", error);
-    const Tensor host{raw.data(), tensor.dtype, tensor.shape};
-    std::vector<float> values(static_cast<size_t>(tensor.count()));
-    for (size_t i = 0; i < values.size(); ++i)
-      values[i] = read_float(host, static_cast<int64_t>(i));
-    return values;
+    return read_floats({raw.data(), tensor.dtype, tensor.shape});
   }
 
   std::unique_ptr<LinearWeight> make_linear_weight(const LinearSpec& spec) override {

@@ -419,7 +419,7 @@ __global__ void __launch_bounds__(C::kThreads, C::kPerSm)
       sm90::init_barrier(work.full + s, 1);
       sm90::init_barrier(work.empty + s, C::kCluster * C::kWarps);
     }
-    if constexpr (C::kCarries) sm90::init_barrier(&norm_memory->scaled, 1);
+    if constexpr (C::kCarries) sm90::init_barrier(&norm_memory->scaled, 32);
     sm90::fence_barrier_init();
   }
   __syncthreads();

@@ -1,6 +1,6 @@
 // Matrix products with few rows of x (m <= 256), as in decode: the time is that of streaming the
 // weight once, so everything here serves to keep every SM streaming all the time, also from one
-// kernel into the next. skinny_kernel.cuh explains how. Beyond m = 48 it is correct but slower
+// kernel into the next. skinny_kernel.cuh explains how. Beyond m = 64 it is correct but slower
 // than cluster_linear.h.
 //
 // Determinism: the order of summation depends on n, k, the number of SMs and the class of m, which

@@ -13,7 +13,7 @@ inline constexpr int kPartColumns = 64;
 // What it needs of shared memory, behind the ring's barriers.
 template <typename C>
 struct NormMemory {
-  uint64_t scaled;  // barrier: `scale` is there
+  uint64_t scaled;  // barrier, of a warp's threads: `scale` is there
   uint64_t unused;
   float scale[C::kN];                // 1 / rms of the rows of x
   float sums[2][C::kWarps * C::kN];  // of squares, over each warp's 16 columns of a tile; tiles
@@ -46,8 +46,7 @@ __device__ __forceinline__ void compute_scales(const Args& args, NormMemory<C>& 
       memory.scale[row] = rsqrtf(sum / static_cast<float>(args.k) + args.norm_eps);
     }
   }
-  __syncwarp();
-  if (lane == 0) sm90::arrive(&memory.scaled);
+  sm90::arrive(&memory.scaled);
 }
 
 // The consumers' side. All null, and known to the compiler to be, where the kernel carries nothing.

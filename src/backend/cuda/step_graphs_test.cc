@@ -31,9 +31,9 @@ class StepGraphsTest : public ::testing::Test {
   }
   bool was_launched() {
     unsigned char byte = 0;
+    EXPECT_EQ(cudaMemcpyAsync(&byte, byte_, 1, cudaMemcpyDeviceToHost, stream_), cudaSuccess);
+    EXPECT_EQ(cudaMemsetAsync(byte_, 0, 1, stream_), cudaSuccess);
     EXPECT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
-    EXPECT_EQ(cudaMemcpy(&byte, byte_, 1, cudaMemcpyDeviceToHost), cudaSuccess);
-    EXPECT_EQ(cudaMemset(byte_, 0, 1), cudaSuccess);
     return byte == 1;
   }
 

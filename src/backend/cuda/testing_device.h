@@ -84,11 +84,7 @@ class DeviceArray {
   std::vector<float> read() const {
     std::vector<std::byte> raw(bytes());
     EXPECT_EQ(cudaMemcpy(raw.data(), data_, raw.size(), cudaMemcpyDeviceToHost), cudaSuccess);
-    const Tensor host{raw.data(), dtype_, shape_};
-    std::vector<float> values(static_cast<size_t>(shape_.count()));
-    for (size_t i = 0; i < values.size(); ++i)
-      values[i] = read_float(host, static_cast<int64_t>(i));
-    return values;
+    return read_floats({raw.data(), dtype_, shape_});
   }
   // True if nothing was written behind the end.
   bool guard_intact() const {
