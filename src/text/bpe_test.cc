@@ -156,6 +156,28 @@ TEST(ByteLevelBpe, IsWhatTheDefinitionSaysForAnyVocabulary) {
   }
 }
 
+TEST(Bpe, MergesAsDefinedInShortAndLongWords) {
+  std::mt19937 rng(2);
+  for (int round = 0; round < 40; ++round) {
+    Vocabulary v{.tokens = {"a", "b", "c"}, .merges = {}};
+    for (int i = 0; i < 30; ++i) {
+      const auto random_token = [&] { return v.tokens[rng() % v.tokens.size()]; };
+      const auto merge = std::pair(random_token(), random_token());
+      if (std::find(v.merges.begin(), v.merges.end(), merge) == v.merges.end())
+        v.merge(merge.first, merge.second);
+    }
+    const auto bpe = build(v, {.byte_level = true});
+    ASSERT_NE(bpe, nullptr);
+    for (int i = 0; i < 20; ++i) {
+      std::string word(rng() % (i < 15 ? 40 : 400), 'a');
+      for (char& c : word) c = static_cast<char>('a' + rng() % 3);
+      const Ids expected = merged_by_definition(v, bytes_of(word), /*rank_is_id=*/false);
+      ASSERT_EQ(encoded(*bpe, word), expected) << word;
+      ASSERT_EQ(encoded(*bpe, word), expected) << word << ", remembered";
+    }
+  }
+}
+
 TEST(CharacterBpe, IsWhatTheDefinitionSaysForAnyVocabulary) {
   std::mt19937 rng(12);
   for (int round = 0; round < 150; ++round) {

@@ -26,6 +26,12 @@ class TokenizerDirectory : public ::testing::Test {
 
 const std::string kJson = R"({"model":{"type":"WordLevel","vocab":{"json":0}}})";
 
+TEST(LoadTokenizer, NamesTheFile) {
+  const auto missing = load_tokenizer("/no/such/place");
+  EXPECT_EQ(missing.status().code(), StatusCode::kNotFound);
+  EXPECT_NE(missing.status().message().find("/no/such/place"), std::string::npos);
+}
+
 TEST_F(TokenizerDirectory, TakesTokenizerJsonFirst) {
   write("vocab.txt", "[UNK]\n[CLS]\n[SEP]\nabc\n");
   EXPECT_EQ(load_tokenizer(directory_).value()->token_id("abc"), 3);
