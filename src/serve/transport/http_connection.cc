@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -64,7 +65,11 @@ IoState::IoState(HttpServerOptions o)
           std::make_shared<ReadyList>([this] { asio::post(context, [this] { ready->drain(); }); })),
       limits(std::make_shared<UnsentLimits>(options.max_unsent_bytes,
                                             options.max_unsent_bytes_in_all, kUnsentShare)),
-      scratch(kReadBytes) {}
+      scratch(kReadBytes) {
+  if (options.tls == nullptr) return;
+  handshakes = std::make_unique<asio::thread_pool>(1);
+  asio::post(*handshakes, [] { pthread_setname_np(pthread_self(), "octavo-tls"); });
+}
 
 Connection::Connection(Socket socket, std::shared_ptr<IoState> io)
     : socket_(std::move(socket)), io_(std::move(io)), timer_(io_->context) {
@@ -93,34 +98,68 @@ void Connection::arm_read() {
   });
 }
 
-bool Connection::receive() {
+std::string_view Connection::read_socket() {
   readable_ = false;
   std::vector<char>& scratch = io_->scratch;
   const ssize_t n = ::recv(socket_.native_handle(), scratch.data(), scratch.size(), MSG_DONTWAIT);
-  if (n > 0) {
-    const std::string_view bytes(scratch.data(), static_cast<size_t>(n));
-    if (tls_ != nullptr) return receive_tls(bytes);
-    in_.append(bytes);
-    return true;
-  }
-  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return true;
-  peer_closed_ = true;
-  return false;
+  if (n > 0) return {scratch.data(), static_cast<size_t>(n)};
+  const bool nothing_yet = n < 0 && (errno == EAGAIN || errno == EINTR);
+  if (!nothing_yet) peer_closed_ = true;
+  return {};
 }
 
-bool Connection::receive_tls(std::string_view bytes) {
+void Connection::receive() {
+  const std::string_view bytes = read_socket();
+  if (tls_ == nullptr) {
+    in_.append(bytes);
+  } else if (!bytes.empty()) {
+    receive_tls(bytes);
+  }
+}
+
+void Connection::receive_tls(std::string_view bytes) {
   std::string reply;
   const TlsSession::State state = tls_->receive(bytes, in_, reply);
-  if (state == TlsSession::State::kPlainHttp) {
-    tls_ = nullptr;  // so that what is wrong can be said in words that the peer understands
-    peer_speaks_plain_http_ = true;
-    return true;
-  }
+  obey(*tls_, state, reply);
+}
+
+// What follows from a session's receive().
+void Connection::obey(const TlsSession& session, TlsSession::State state, std::string& reply) {
   send_own(reply);
-  if (state == TlsSession::State::kOpen) return true;
-  if (!tls_->error().empty()) log_debug("http", remote_ + ": TLS: " + tls_->error());
+  if (state == TlsSession::State::kOpen) return;
+  if (!session.error().empty()) log_debug("http", remote_ + ": TLS: " + session.error());
   peer_closed_ = true;
-  return false;
+}
+
+// Until hands are shaken nothing but the alerts and messages of TLS is sent, and tls_ is null: the
+// session is this coroutine's, and on the other thread only while the coroutine waits for it.
+asio::awaitable<void> Connection::shake_hands(std::unique_ptr<TlsSession> session) {
+  const auto deadline = Clock::now() + to_duration(io_->options.read_seconds);
+  while (!session->established() && !peer_closed_) {
+    arm_read();
+    while (!readable_) {
+      const bool woken = co_await sleep_until(deadline);
+      if (!woken) close();
+      if (closed_) co_return;
+    }
+    const std::string bytes(read_socket());
+    if (bytes.empty()) continue;
+    std::string plain, reply;
+    const TlsSession::State state = co_await asio::co_spawn(
+        *io_->handshakes,
+        [&]() -> asio::awaitable<TlsSession::State> {
+          co_return session->receive(bytes, plain, reply);
+        },
+        asio::use_awaitable);
+    if (closed_) co_return;
+    if (state == TlsSession::State::kPlainHttp) {
+      peer_speaks_plain_http_ = true;
+      co_return;
+    }
+    in_.append(plain);
+    obey(*session, state, reply);
+  }
+  tls_ = std::move(session);
 }
 
 void Connection::close() {
@@ -144,6 +183,11 @@ asio::awaitable<Connection::Read> Connection::read_message(RequestReader& reader
   auto deadline = Clock::now() + (first ? patience : to_duration(options.keep_alive_seconds));
   bool started = false;
   Clock::time_point body_began{};
+  if (peer_speaks_plain_http_) {
+    request_.arrival = steady_seconds();
+    refuse(reader, 400, "This port speaks HTTPS: use https:// in the URL.");
+    co_return Read::kFailed;
+  }
   while (!closed_) {
     if (!in_.empty()) {
       if (!std::exchange(started, true)) {
@@ -189,10 +233,6 @@ asio::awaitable<Connection::Read> Connection::read_message(RequestReader& reader
       co_return Read::kFailed;
     }
     receive();
-    if (peer_speaks_plain_http_) {
-      refuse(reader, 400, "This port speaks HTTPS: use https:// in the URL.");
-      co_return Read::kFailed;
-    }
   }
   co_return Read::kClosed;
 }
@@ -276,7 +316,8 @@ asio::awaitable<void> Connection::await_answer() {
                                          : Clock::time_point::max();
     const bool woken = co_await sleep_until(deadline);
     if (closed_ || answered_) break;
-    if (readable_ && !receive()) close();
+    if (readable_) receive();
+    if (peer_closed_) close();
     if (!woken && writing_ &&
         Clock::now() >= last_progress_ + to_duration(io_->options.write_seconds)) {
       close();
@@ -315,8 +356,12 @@ asio::awaitable<void> Connection::linger() {
 asio::awaitable<void> Connection::run() {
   const auto self = shared_from_this();
   if (io_->options.tls != nullptr) {
-    tls_ = io_->options.tls->accept();
-    if (tls_ == nullptr) close();
+    std::unique_ptr<TlsSession> session = io_->options.tls->accept();
+    if (session == nullptr) {
+      close();
+    } else {
+      co_await shake_hands(std::move(session));
+    }
   }
   bool lingering = false;
   for (bool first = true; !closed_; first = false) {

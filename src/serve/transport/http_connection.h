@@ -6,7 +6,8 @@
 // The hot path, one token of one stream, does not touch the coroutine: an output thread appends to
 // the exchange and queues it; flush() takes what waits and sends it with one system call. Only when
 // the socket is full does the rest wait in backlog_ for room. Closing the socket is what frees a
-// stuck sender. With TLS, bytes pass through the session between the socket and the rest.
+// stuck sender. With TLS, bytes pass through the session between the socket and the rest, once
+// hands were shaken. That takes a processor milliseconds, so it happens beside the io thread.
 #pragma once
 
 #include <sys/uio.h>
@@ -35,6 +36,7 @@ struct IoState {
 
   const HttpServerOptions options;
   boost::asio::io_context context{1};
+  std::unique_ptr<boost::asio::thread_pool> handshakes;  // one thread; null without TLS
   std::shared_ptr<ReadyList> ready;
   std::shared_ptr<UnsentLimits> limits;
   std::unordered_set<Connection*> connections;
@@ -68,6 +70,7 @@ class Connection final : public ExchangeSender, public std::enable_shared_from_t
   using Clock = std::chrono::steady_clock;
   enum class Read { kMessage, kClosed, kFailed };
 
+  boost::asio::awaitable<void> shake_hands(std::unique_ptr<TlsSession> session);
   boost::asio::awaitable<Read> read_message(RequestReader& reader, bool first);
   boost::asio::awaitable<void> await_answer();
   boost::asio::awaitable<void> linger();
@@ -79,10 +82,14 @@ class Connection final : public ExchangeSender, public std::enable_shared_from_t
   void dispatch(RequestReader& reader);
   void append_head(const HttpResponse& response, bool streamed);
 
-  // Reading: arm_read() asks for one readiness, receive() moves what came into in_.
+  // Reading: arm_read() asks for one readiness; read_socket() returns what came, in the shared
+  // scratch memory; receive() moves it into in_. At the end, or after an error, peer_closed_ is
+  // set.
   void arm_read();
-  bool receive();  // false: end of file or error
-  bool receive_tls(std::string_view bytes);
+  std::string_view read_socket();
+  void receive();
+  void receive_tls(std::string_view bytes);
+  void obey(const TlsSession& session, TlsSession::State state, std::string& reply);
 
   // A condition variable of one thread: sleep_until() ends at notify() (true) or at the deadline
   // (false).
@@ -101,7 +108,7 @@ class Connection final : public ExchangeSender, public std::enable_shared_from_t
 
   Socket socket_;
   std::shared_ptr<IoState> io_;
-  std::unique_ptr<TlsSession> tls_;  // null: plain
+  std::unique_ptr<TlsSession> tls_;  // null: plain, or no hands shaken yet
   boost::asio::steady_timer timer_;
   bool notified_ = false;
   bool read_armed_ = false;

@@ -199,6 +199,7 @@ void HttpServer::run(std::function<void()> on_running) {
   impl.finish_timer.cancel();
   impl.stop_accepting();
   for (Connection* connection : impl.connections) connection->close();
+  if (impl.handshakes != nullptr) impl.handshakes->join();
   impl.context.restart();
   impl.context.poll();
 }

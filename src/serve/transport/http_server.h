@@ -88,7 +88,7 @@ struct HttpServerOptions {
   size_t max_unsent_bytes = 1u << 20;           // that wait for one client
   size_t max_unsent_bytes_in_all = 256u << 20;  // more: who keeps more than 64 KiB is cut off
   double keep_alive_seconds = 5;                // between requests
-  // For the TLS handshake and the whole head, and between two pieces of the body; a body has as
+  // For the TLS handshake, for the whole head, and between two pieces of the body; a body has as
   // long again as a whole, and a second more for each KiB that has come.
   double read_seconds = 60;
   double write_seconds = 60;         // without the client taking a byte

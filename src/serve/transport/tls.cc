@@ -121,6 +121,10 @@ TlsSession::~TlsSession() {
   SSL_free(ssl_);
 }
 
+bool TlsSession::established() const {
+  return SSL_is_init_finished(ssl_) != 0;
+}
+
 TlsSession::State TlsSession::receive(std::string_view bytes, std::string& plain,
                                       std::string& wire) {
   in_ = bytes;
@@ -163,7 +167,7 @@ bool TlsSession::send(std::string_view plain, std::string& wire) {
 }
 
 void TlsSession::close(std::string& wire) {
-  if (!error_.empty() || SSL_is_init_finished(ssl_) == 0) return;
+  if (!error_.empty() || !established()) return;
   out_ = &wire;
   SSL_shutdown(ssl_);
   ERR_clear_error();

@@ -7,7 +7,11 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <atomic>
 #include <fstream>
+#include <memory>
+#include <semaphore>
+#include <thread>
 
 #include "serve/testing_server.h"
 #include "serve/transport/testing_bare_server.h"
@@ -84,6 +88,70 @@ TEST_F(Tls, GarbageAndSilenceEndTheConnection) {
   EXPECT_TRUE(cut_short.closed_by_server(1));
   TestClient silent(server.port());
   EXPECT_TRUE(silent.closed_by_server(5)) << "read_seconds hold for the handshake";
+}
+
+// Holds up the second handshake of an acceptor's, where OpenSSL has just read what the client
+// wants, until it is let go.
+class HeldHandshake {
+ public:
+  explicit HeldHandshake(const TlsAcceptor& acceptor) {
+    SSL_CTX_set_client_hello_cb(acceptor.context(), on_hello, this);
+  }
+  void wait_until_held() { held_.acquire(); }
+  void let_go() { go_.release(); }
+
+ private:
+  static int on_hello(SSL*, int*, void* self) {
+    auto& handshake = *static_cast<HeldHandshake*>(self);
+    if (++handshake.hellos_ == 2) {
+      handshake.held_.release();
+      handshake.go_.acquire();
+    }
+    return SSL_CLIENT_HELLO_SUCCESS;
+  }
+  std::atomic<int> hellos_ = 0;
+  std::binary_semaphore held_{0}, go_{0};
+};
+
+TEST_F(Tls, AHandshakeThatTakesLongHoldsUpNobodyWhoIsIn) {
+  HttpServerOptions server_options = tls_options(options());
+  server_options.keep_alive_seconds = 60;
+  HeldHandshake handshake(*server_options.tls);
+  BareServer server(server_options);
+  TestClient socket(server.port()), slow_socket(server.port());
+  TlsTestClient client(socket.fd());
+  ASSERT_TRUE(client.connected());
+  constexpr size_t kBody = 200000;
+  const auto ask = [&] {
+    return client.write("GET / HTTP/1.1\r\nHost: t\r\n\r\n") && client.read(kBody).size() == kBody;
+  };
+  ASSERT_TRUE(ask()) << "the server has the end of the handshake, too";
+  bool connected = false;
+  std::thread slow([&] { connected = TlsTestClient(slow_socket.fd()).connected(); });
+  handshake.wait_until_held();
+  for (bool answered = true; int i : {1, 2, 3, 4, 5}) {
+    answered = answered && ask();
+    EXPECT_TRUE(answered) << i;
+  }
+  handshake.let_go();
+  slow.join();
+  EXPECT_TRUE(connected);
+}
+
+TEST_F(Tls, AServerMayEndWhileAHandshakeIsUnderWay) {
+  HttpServerOptions server_options = tls_options(options());
+  HeldHandshake handshake(*server_options.tls);
+  auto server = std::make_unique<BareServer>(server_options);
+  TestClient first_socket(server->port()), slow_socket(server->port());
+  ASSERT_TRUE(TlsTestClient(first_socket.fd()).connected());
+  bool connected = true;
+  std::thread slow([&] { connected = TlsTestClient(slow_socket.fd()).connected(); });
+  handshake.wait_until_held();
+  std::thread end([&] { server.reset(); });
+  slow.join();
+  EXPECT_FALSE(connected) << "the server closes the connection without waiting for the handshake";
+  handshake.let_go();
+  end.join();
 }
 
 TEST_F(Tls, ASlowReaderGetsEveryByteInOrder) {
