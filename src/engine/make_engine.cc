@@ -1,8 +1,10 @@
 // make_engine_parts: from options to a loaded model and what runs it. The one file of this room
 // that names a backend.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <new>
 #include <thread>
 
 #include "backend/cpu/cpu_backend.h"
@@ -24,13 +26,13 @@ constexpr int kStepsInFlight = 2;
 
 std::string gib(int64_t bytes) {
   char text[32];
-  snprintf(text, sizeof text, "%.2f GiB", static_cast<double>(bytes) / (1 << 30));
+  std::snprintf(text, sizeof text, "%.2f GiB", static_cast<double>(bytes) / (1 << 30));
   return text;
 }
 
 std::string seconds_text(double seconds) {
   char text[32];
-  snprintf(text, sizeof text, "%.3f s", seconds);
+  std::snprintf(text, sizeof text, "%.3f s", seconds);
   return text;
 }
 
@@ -274,6 +276,24 @@ StatusOr<MemoryPlan> plan_for(const EngineOptions& options, const Loaded& l,
   return plan;
 }
 
+SchedulerConfig scheduler_config(const EngineOptions& options, int max_model_len, int vocab_size) {
+  const SchedulerOptions& asked = options.scheduler;
+  SchedulerConfig config;
+  config.max_num_batched_tokens = asked.max_num_batched_tokens;
+  config.max_num_seqs = asked.max_num_seqs;
+  config.max_model_len = max_model_len;
+  config.long_prefill_token_threshold = asked.long_prefill_token_threshold;
+  config.chunked_prefill = asked.enable_chunked_prefill;
+  config.policy =
+      asked.policy == "priority" ? SchedulingPolicy::kPriority : SchedulingPolicy::kFcfs;
+  config.vocab_size = vocab_size;
+  if (!asked.offline) {  // nobody waits for the next token of an offline answer
+    config.max_step_seconds = asked.max_step_ms / 1000;
+    config.max_mixed_prefill = asked.max_mixed_prefill_tokens;
+  }
+  return config;
+}
+
 ModelInfo describe(const EngineOptions& options, const Loaded& l, const MemoryPlan& plan,
                    int64_t weight_bytes) {
   ModelInfo info;
@@ -335,20 +355,7 @@ StatusOr<EngineParts> make_engine_parts(const EngineOptions& asked, bool with_te
   EngineParts parts;
   parts.cache = std::make_unique<KvManager>(std::move(cache_groups), options.cache.block_size,
                                             options.cache.enable_prefix_caching);
-  SchedulerConfig& scheduler = parts.scheduler;
-  scheduler.max_num_batched_tokens = options.scheduler.max_num_batched_tokens;
-  scheduler.max_num_seqs = options.scheduler.max_num_seqs;
-  scheduler.max_model_len = plan.max_model_len;
-  scheduler.long_prefill_token_threshold = options.scheduler.long_prefill_token_threshold;
-  scheduler.chunked_prefill = options.scheduler.enable_chunked_prefill;
-  scheduler.policy = options.scheduler.policy == "priority" ? SchedulingPolicy::kPriority
-                                                            : SchedulingPolicy::kFcfs;
-  scheduler.vocab_size = l.config.vocab_size;
-  if (!options.scheduler.offline) {
-    scheduler.max_step_seconds = options.scheduler.max_step_ms / 1000;
-    scheduler.max_mixed_prefill = options.scheduler.max_mixed_prefill_tokens;
-  }
-
+  parts.scheduler = scheduler_config(options, plan.max_model_len, l.config.vocab_size);
   parts.model = describe(options, l, plan, weight_bytes);
   const SamplerSpec sampler{options.scheduler.max_num_seqs, l.config.vocab_size,
                             plan.max_model_len};

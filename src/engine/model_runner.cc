@@ -17,9 +17,12 @@ bool is_decode_step(const BatchPlan& plan) {
          plan.prompt_logprobs.empty();
 }
 
-// What the ops of such a step depend on, but for staged memory.
+constexpr int kMostCacheGroups = 16;
+
+// What the ops of such a step depend on, but for staged memory. `sharing_groups` has a bit for each
+// cache group.
 uint64_t key_of(int rows, uint64_t sharing_groups) {
-  return static_cast<uint64_t>(rows) << 16 | sharing_groups;
+  return static_cast<uint64_t>(rows) << kMostCacheGroups | sharing_groups;
 }
 
 int count_decode_rows(const BatchPlan& plan) {
@@ -37,6 +40,7 @@ ModelRunner::ModelRunner(Backend& backend, Model& model, const std::vector<KvCac
       sampler_(backend.make_sampler(sampler)),
       activation_(activation),
       max_rows_(sampler.num_slots) {
+  CHECK(caches.size() <= kMostCacheGroups);
   for (const KvCacheSpec& spec : caches) caches_.push_back(backend.make_kv_cache(spec));
 }
 
@@ -78,9 +82,10 @@ void ModelRunner::build_rows(const BatchPlan& plan, int rows, int tokens) {
   batch_.groups.assign(caches_.size(), shared);
 }
 
-// Block tables and slots. The tables come last in the staged memory: theirs is the only size that
-// changes between steps of the same key.
+// Slots and block tables. The blocks of all cache groups are one array, the last of the staged
+// memory: theirs is the only size that changes between steps of the same key, and no address may.
 void ModelRunner::build_tables(const BatchPlan& plan, int rows, int tokens) {
+  int32_t num_blocks = 0;
   for (size_t g = 0; g < caches_.size(); ++g) {
     const PlanBlockTable& table = plan.tables[g];
     const int block_size = caches_[g]->spec().block_size;
@@ -97,11 +102,16 @@ void ModelRunner::build_tables(const BatchPlan& plan, int rows, int tokens) {
     std::fill(slot, slots.host.as<int64_t>() + tokens, -1);
     batch_.groups[g].slot_mapping = slots.device;
     std::vector<int32_t> begin = table.begin;
-    begin.resize(static_cast<size_t>(rows) + 1, table.begin.back());
+    for (int32_t& block : begin) block += num_blocks;
+    begin.resize(static_cast<size_t>(rows) + 1, begin.back());
     batch_.groups[g].block_begin = stage(begin);
+    num_blocks += static_cast<int32_t>(table.blocks.size());
   }
-  for (size_t g = 0; g < caches_.size(); ++g)
-    batch_.groups[g].blocks = stage(plan.tables[g].blocks);
+  const Backend::Staged blocks = backend_.stage(DType::kI32, {num_blocks});
+  auto* to = blocks.host.as<int32_t>();
+  for (const PlanBlockTable& table : plan.tables)
+    to = std::copy(table.blocks.begin(), table.blocks.end(), to);
+  for (AttentionBatch& group : batch_.groups) group.blocks = blocks.device;
 }
 
 // Tells the backend which decode rows begin with the same blocks; false if that gains nothing.
@@ -228,12 +238,12 @@ void ModelRunner::forward(const BatchPlan& plan) {
   pending_.num_samples = plan.samples.size();
   pending_.num_prompt_logprobs = plan.prompt_logprobs.size();
   if (!plan.prompt_logprobs.empty()) {
-    std::vector<PromptLogprobRow> rows;
+    std::vector<PromptLogprobRow> asked;
     for (size_t i = 0; i < plan.prompt_logprobs.size(); ++i) {
       const PlanPromptLogprob& p = plan.prompt_logprobs[i];
-      rows.push_back({static_cast<int>(plan.samples.size() + i), p.target, p.num_logprobs});
+      asked.push_back({static_cast<int>(plan.samples.size() + i), p.target, p.num_logprobs});
     }
-    pending_.prompt_logprobs = sampler_->prompt_logprobs(logits_, rows);
+    pending_.prompt_logprobs = sampler_->prompt_logprobs(logits_, asked);
   }
   draw(plan, /*masked=*/false, {});
   note_launch_errors();

@@ -20,7 +20,8 @@ namespace octavo {
 
 class ModelRunner {
  public:
-  // `caches`: one per group of model->kv_groups(), complete specs. `model` was built on `backend`.
+  // `caches`: one per group of model.kv_groups(), at most 16, complete specs. `model` was built on
+  // `backend`; both outlive the runner. Throws std::bad_alloc.
   ModelRunner(Backend& backend, Model& model, const std::vector<KvCacheSpec>& caches,
               DType activation, const SamplerSpec& sampler);
 

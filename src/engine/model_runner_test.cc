@@ -1,10 +1,12 @@
-// Tests of the steps that ModelRunner makes ahead of need, over a backend that counts what it would
-// record and a model that looks at its batch.
+// Tests of ModelRunner's steps of a size that a backend records: those it makes ahead of need, and
+// that a later step finds its inputs where a recorded one had them. Over a backend that counts what
+// it would record and a model of two cache groups that looks at its batch.
 #include "engine/model_runner.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 
 #include "nn/testing_backend.h"
@@ -60,7 +62,8 @@ class RecordingBackend : public testing::TestingBackend {
   std::map<uint64_t, int> times_made_;
 };
 
-// Keeps the sizes of its steps and how many of their rows were padding.
+// Keeps the sizes of its steps and how many of their rows were padding; of the last one, where its
+// inputs lay and which blocks its rows had.
 class LookingModel : public Model {
  public:
   struct Step {
@@ -75,6 +78,8 @@ class LookingModel : public Model {
   Tensor forward(ForwardContext& ctx) override {
     const Batch& batch = *ctx.batch;
     Step step{batch.num_tokens(), 0};
+    addresses = {batch.tokens.data, batch.positions.data};
+    tables.clear();
     for (const AttentionBatch& group : batch.groups) {
       EXPECT_EQ(group.num_rows, step.rows);
       EXPECT_EQ(group.num_decode_rows, step.rows);
@@ -88,6 +93,7 @@ class LookingModel : public Model {
         EXPECT_EQ(group.slot_mapping.as<int64_t>()[r] == -1, empty) << "row " << r;
         step.padding += empty;
       }
+      look_at_inputs(group);
     }
     steps.push_back(step);
     return ctx.allocate({step.rows, 2});
@@ -98,21 +104,37 @@ class LookingModel : public Model {
   void for_each_parameter(const ParameterVisitor&) override {}
 
   std::vector<Step> steps;
+  std::vector<const void*> addresses;
+  std::vector<std::vector<std::vector<int32_t>>> tables;  // of each group, of each row
+
+ private:
+  void look_at_inputs(const AttentionBatch& group) {
+    for (const Tensor& input : {group.row_begin, group.kv_len, group.positions, group.block_begin,
+                                group.blocks, group.slot_mapping})
+      addresses.push_back(input.data);
+    std::vector<std::vector<int32_t>>& rows = tables.emplace_back();
+    const auto *begin = group.block_begin.as<int32_t>(), *blocks = group.blocks.as<int32_t>();
+    for (int r = 0; r < group.num_rows; ++r)
+      rows.emplace_back(blocks + begin[r], blocks + begin[r + 1]);
+  }
 };
 
-class PreparedSteps : public ::testing::Test {
+class RecordedSteps : public ::testing::Test {
  protected:
-  // One decode step.
-  void make_step(int rows) {
+  static int32_t block_id(int group, int row, int i) { return 10000 * group + 1000 * row + i; }
+
+  // One decode step; each row has so many blocks in the first cache group and in the second.
+  void make_step(int rows, std::array<int, 2> blocks = {1, 1}) {
     BatchPlan plan;
     plan.tables.resize(2);
     for (PlanBlockTable& table : plan.tables) table.begin = {0};
     for (int r = 0; r < rows; ++r) {
       plan.tokens.push_back(1);
       plan.rows.push_back({SequenceId(r), SlotId(r), r, 1, 0});
-      for (PlanBlockTable& table : plan.tables) {
-        table.blocks.push_back(r);
-        table.begin.push_back(r + 1);
+      for (int g = 0; g < 2; ++g) {
+        PlanBlockTable& table = plan.tables[g];
+        for (int i = 0; i < blocks[g]; ++i) table.blocks.push_back(block_id(g, r, i));
+        table.begin.push_back(static_cast<int32_t>(table.blocks.size()));
       }
       plan.samples.push_back({.row = r});
     }
@@ -130,6 +152,32 @@ class PreparedSteps : public ::testing::Test {
   LookingModel model_;
   ModelRunner runner_{backend_, model_, model_.kv_groups(), DType::kF32, {kMaxRows, kVocab, 64}};
 };
+
+using PreparedSteps = RecordedSteps;
+
+TEST_F(RecordedSteps, HaveTheirInputsWhereTheyWereWhateverTheSizeOfTheBlockTables) {
+  make_step(3, {1, 1});
+  const std::vector<const void*> recorded = model_.addresses;
+  make_step(3, {200, 1});
+  EXPECT_EQ(model_.addresses, recorded);
+  make_step(3, {1, 200});
+  EXPECT_EQ(model_.addresses, recorded);
+}
+
+TEST_F(RecordedSteps, FindTheBlocksOfEachCacheGroup) {
+  make_step(3, {2, 40});
+  ASSERT_EQ(model_.tables.size(), 2u);
+  for (int g = 0; g < 2; ++g) {
+    ASSERT_EQ(model_.tables[g].size(), 4u) << "one row is padding";
+    EXPECT_TRUE(model_.tables[g][3].empty());
+    for (int r = 0; r < 3; ++r) {
+      std::vector<int32_t> expected(g == 0 ? 2 : 40);
+      for (size_t i = 0; i < expected.size(); ++i)
+        expected[i] = block_id(g, r, static_cast<int>(i));
+      EXPECT_EQ(model_.tables[g][r], expected) << "group " << g << ", row " << r;
+    }
+  }
+}
 
 TEST_F(PreparedSteps, AreOfPaddingAloneAndOfEachSizeUntilItIsRecorded) {
   const std::vector<LookingModel::Step> expected = {{1, 1}, {1, 1}, {2, 2}, {2, 2},

@@ -18,9 +18,9 @@ namespace octavo {
 struct Batch {
   Tensor tokens;     // [T] int32, resolved
   Tensor positions;  // [T] int32
-  std::vector<AttentionBatch>
-      groups;         // one per cache group; row_begin, kv_len, positions are shared
-  Tensor logit_rows;  // [L] int32: tokens whose logits are wanted
+  // One per cache group. Only block_begin, slot_mapping and shared_prefixes differ between them.
+  std::vector<AttentionBatch> groups;
+  Tensor logit_rows;  // [L] int32: tokens whose logits are wanted; not defined: all, in order
   int num_tokens() const { return static_cast<int>(tokens.dim(0)); }
 };
 

@@ -20,11 +20,8 @@ struct Parameter {
   std::function<void(int64_t first_row, const Tensor& src)> load_rows;
   // LinearWeight::load_noise of the whole parameter; may be null.
   std::function<bool(uint64_t key)> load_noise;
-  bool optional = false;  // may be missing from the checkpoint (a bias that a config only implies)
-  bool constant =
-      false;  // norm weights and biases: dummy weights fill 1 and 0 instead of noise; see fill
-  float fill =
-      0;  // value of a constant under --load-format dummy, and of a missing optional tensor
+  bool constant = false;  // norm weights and biases: dummy weights are `fill` instead of noise
+  float fill = 0;
   std::string alias;  // another name that checkpoints use; empty: none
 };
 

@@ -2,12 +2,12 @@
 //
 // rope_and_cache splits the output of the QKV projection, per token t at position p = positions[t]:
 //   q, k, v = qkv[t]                            Hq, Hkv, Hkv heads of D
-//   q, k = rms_norm per head                    only with q_norm / k_norm (Qwen3), float32 weight
-//   [D] q, k = rotate                               only with rotary > 0: for i < rotary/2, with a
-//   = cos(p f_i) and
-//                                               b = sin(p f_i): (x_i, x_{i+r/2}) -> (x_i a -
-//                                               x_{i+r/2} b, x_{i+r/2} a + x_i b)   ("half" layout
-//                                               of transformers)
+//   q, k = rms_norm per head                    only with q_norm / k_norm (Qwen3), float32 [D]
+//   q, k = rotate                               only with rotary_dims > 0, r of them: for i < r/2,
+//                                               a = cos(p f_i) and b = sin(p f_i):
+//                                               x_i, x_{i+r/2} = x_i a - x_{i+r/2} b,
+//                                                                x_{i+r/2} a + x_i b
+//                                               ("half" layout of transformers)
 //   cache[layer][slot_mapping[t]] = k, v        slot = block * block_size + offset
 //   q_out[t] = q
 //
@@ -73,7 +73,7 @@ struct AttentionBatch {
   Tensor kv_len;          // [R] int32, including this step's tokens
   Tensor positions;       // [T] int32
   Tensor block_begin;     // [R + 1] int32, into blocks
-  Tensor blocks;          // int32
+  Tensor blocks;          // int32, of all cache groups
   Tensor slot_mapping;    // [T] int64
   SharedPrefixBatch shared_prefixes;
 };

@@ -135,7 +135,7 @@ Status check_tensor(const Parameter& p, const CheckpointTensor& t) {
   return ok_status();
 }
 
-// For each parameter its tensor, or null for an optional one that is missing.
+// For each parameter its tensor.
 StatusOr<std::vector<const CheckpointTensor*>> match(const std::vector<Parameter>& parameters,
                                                      const Checkpoint& checkpoint) {
   std::vector<const CheckpointTensor*> matched;
@@ -144,7 +144,7 @@ StatusOr<std::vector<const CheckpointTensor*>> match(const std::vector<Parameter
   for (const Parameter& p : parameters) {
     const CheckpointTensor* t = checkpoint.find(p.name);
     if (t == nullptr && !p.alias.empty()) t = checkpoint.find(p.alias);
-    if (t == nullptr && !p.optional) missing.push_back(p.name);
+    if (t == nullptr) missing.push_back(p.name);
     matched.push_back(t);
     used.insert(t);
   }
@@ -221,10 +221,6 @@ StatusOr<LoadReport> load_safetensors(const std::filesystem::path& directory, Mo
   LoadReport report{.file_bytes = static_cast<int64_t>(checkpoint.bytes())};
   std::vector<Chunk> chunks;
   for (size_t i = 0; i < parameters.size(); ++i) {
-    if (matched[i] == nullptr) {
-      fill_constant(parameters[i]);
-      continue;
-    }
     report.num_parameters += parameters[i].shape.count();
     append_chunks(chunks, i, parameters[i].shape, size_of(*matched[i]->entry->dtype));
   }

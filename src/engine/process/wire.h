@@ -163,8 +163,11 @@ class Reader {
   void get(std::optional<T>& value) {
     bool there = false;
     get(there);
-    value.reset();
-    if (there) get(value.emplace());
+    if (there) {
+      get(value.emplace());
+    } else {
+      value.reset();
+    }
   }
   template <typename A, typename B>
   void get(std::pair<A, B>& value) {
