@@ -21,7 +21,7 @@ bool StepGraphs::replay(uint64_t key) {
 void StepGraphs::begin_recording(uint64_t key) {
   Step& step = steps_[key];
   running_ = &step;
-  if (!enabled_ || step.times_run++ == 0) return;
+  if (!enabled_ || !step.was_made) return;
   const cudaError_t error = cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal);
   if (error == cudaSuccess) {
     recording_ = &step;
@@ -32,7 +32,7 @@ void StepGraphs::begin_recording(uint64_t key) {
 }
 
 void StepGraphs::postpone() {
-  if (running_ && !recording_) running_->times_run = 0;
+  running_ = nullptr;
 }
 
 bool StepGraphs::wants(uint64_t key) const {
@@ -41,6 +41,7 @@ bool StepGraphs::wants(uint64_t key) const {
 }
 
 void StepGraphs::end_recording() {
+  if (running_) running_->was_made = true;
   running_ = nullptr;
   if (recording_ == nullptr) return;
   Step& step = *recording_;

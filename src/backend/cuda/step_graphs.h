@@ -1,6 +1,6 @@
-// StepGraphs: steps recorded as CUDA graphs. A step of a key is run plainly at first (so that all
-// memory it needs is there), recorded the second time, and launched as a graph from then on. Worker
-// thread.
+// StepGraphs: steps recorded as CUDA graphs. A step of a key is made plainly at first (so that all
+// memory it needs is there), recorded the second time, and launched as a graph from then on. One
+// that an exception ended before end_recording() does not count. Worker thread.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -23,20 +23,21 @@ class StepGraphs {
   void end_recording();
   // Between the two, if the calls are being recorded and not made.
   bool recording() const { return recording_ != nullptr; }
-  // Between the two: the calls are not yet what they will be, so this run does not count.
+  // Between the two: the calls are not yet what they will be, so this step does not count. No
+  // effect while recording.
   void postpone();
   // Whether a step of this key is still to be recorded.
   bool wants(uint64_t key) const;
 
  private:
   struct Step {
-    int times_run = 0;
+    bool was_made = false;  // plainly, to its end
     cudaGraphExec_t graph = nullptr;
   };
   cudaStream_t stream_;
   bool enabled_;
-  Step* running_ = nullptr;    // between the two
-  Step* recording_ = nullptr;  // the same, or null
+  Step* running_ = nullptr;    // between the two, of a step that counts
+  Step* recording_ = nullptr;  // between the two, while recording
   std::unordered_map<uint64_t, Step> steps_;
 };
 

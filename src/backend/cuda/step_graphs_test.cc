@@ -63,6 +63,13 @@ TEST_F(StepGraphsTest, DoNotCountAPostponedStep) {
   EXPECT_TRUE(run(graphs, 7));
 }
 
+TEST_F(StepGraphsTest, DoNotCountAStepThatWasNotMadeToItsEnd) {
+  StepGraphs graphs(stream_, true);
+  graphs.begin_recording(7);  // and no end: an op had no memory
+  EXPECT_FALSE(run(graphs, 7));
+  EXPECT_TRUE(run(graphs, 7));
+}
+
 TEST_F(StepGraphsTest, WantNothingWhereTheyAreOff) {
   StepGraphs graphs(stream_, false);
   EXPECT_FALSE(graphs.wants(7));
