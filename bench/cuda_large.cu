@@ -22,11 +22,10 @@
 #include "backend/cuda/large_linear.h"
 #include "cuda_fill.cuh"
 
-using bench::filled;
-using namespace octavo;        // NOLINT
-using namespace octavo::cuda;  // NOLINT
-
+namespace octavo::cuda {
 namespace {
+
+using bench::filled;
 
 constexpr size_t kPool = size_t{768} << 20;  // bytes of weights
 constexpr int kMostRows = 8192;
@@ -169,8 +168,10 @@ void layers(Bench& b, const Model& model, const std::vector<int>& ms, double sec
 }
 
 }  // namespace
+}  // namespace octavo::cuda
 
 int main(int argc, char** argv) {
+  using namespace octavo::cuda;
   const std::string mode = argc > 1 ? argv[1] : "all";
   std::vector<int> ms;
   for (const char* at = argc > 2 ? argv[2] : "512,2048,8192"; at != nullptr;

@@ -24,11 +24,10 @@
 #include "backend/cuda/skinny_linear.h"
 #include "cuda_fill.cuh"
 
-using bench::filled;
-using namespace octavo;        // NOLINT
-using namespace octavo::cuda;  // NOLINT
-
+namespace octavo::cuda {
 namespace {
+
+using bench::filled;
 
 constexpr size_t kPool = size_t{1} << 30;  // weights, elements
 constexpr int kMostRows = 1024;
@@ -207,8 +206,10 @@ void print_chain(Bench& b, const Model& model, int m, const char* how) {
 }
 
 }  // namespace
+}  // namespace octavo::cuda
 
 int main(int argc, char** argv) {
+  using namespace octavo::cuda;
   const std::string which = argc > 1 ? argv[1] : "8b";
   std::vector<int> ms;
   for (const char* at = argc > 2 ? argv[2] : "48,64,96,128,192,256,384,512,576,640"; at != nullptr;

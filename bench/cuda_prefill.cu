@@ -17,10 +17,8 @@
 
 #include "backend/cuda/prefill_attention.h"
 
+namespace octavo::cuda {
 namespace {
-
-using namespace octavo;
-using namespace octavo::cuda;
 
 void check(cudaError_t error) {
   if (error == cudaSuccess) return;
@@ -188,8 +186,10 @@ constexpr Case kCases[] = {
 };
 
 }  // namespace
+}  // namespace octavo::cuda
 
 int main(int argc, char** argv) {
+  using namespace octavo::cuda;
   for (const Case& shape : kCases) {
     if (argc < 2 || std::strstr(shape.name, argv[1]) != nullptr) run(shape, argc > 2);
   }

@@ -27,9 +27,10 @@
 #include "backend/cuda/cluster_linear.h"
 #include "backend/cuda/cluster_norm.cuh"
 #include "backend/cuda/numeric.cuh"
+#include "backend/cuda/ring.cuh"
 #include "backend/cuda/sm90.cuh"
 #include "backend/cuda/tensor_map.h"
-#include "backend/cuda/wgmma_widths.cuh"
+#include "backend/cuda/wgmma.cuh"
 
 namespace octavo::cuda::cluster {
 
@@ -92,19 +93,6 @@ struct Work {
         stride(static_cast<int>(gridDim.x) / p.splits) {}
 };
 
-// Where a thread stands in the ring of stages.
-template <int kStages>
-struct Ring {
-  int stage = 0;
-  uint32_t parity = 0;
-  __device__ __forceinline__ void advance() {
-    if (++stage == kStages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-};
-
 template <int kColumns>
 struct Producer {
   using T = Tile<kColumns>;
@@ -130,14 +118,14 @@ struct Producer {
     const int ahead = min(T::kStages, work.steps);
     for (int step = 0; step < ahead; ++step) load_weight(step, work.first_tile, step);
     sm90::wait_for_previous();
-    Ring<T::kStages> ring;
+    RingPlace place;
     for (int tile = work.first_tile; tile < p.tiles; tile += work.stride) {
-      for (int step = 0; step < work.steps; ++step, ring.advance()) {
+      for (int step = 0; step < work.steps; ++step, place.advance(T::kStages)) {
         if (tile != work.first_tile || step >= ahead) {
-          sm90::wait(&s.empty[ring.stage], ring.parity ^ 1);  // a fresh barrier counts as past 1
-          load_weight(ring.stage, tile, step);
+          sm90::wait(&s.empty[place.stage], place.parity ^ 1);
+          load_weight(place.stage, tile, step);
         }
-        load_x(ring.stage, step);
+        load_x(place.stage, step);
       }
     }
   }
@@ -196,19 +184,19 @@ struct Consumer {
 
   // d = the sums of the next stages. A stage is released once the products of the next one are
   // under way, so that the tensor cores never wait for this warpgroup.
-  __device__ __forceinline__ void multiply(Ring<Tile<kColumns>::kStages>& ring, Sums& d) const {
+  __device__ __forceinline__ void multiply(RingPlace& place, Sums& d) const {
     constexpr int kStageUnits = Tile<kColumns>::kStageBytes / 16;
     const uint64_t weight_tile = sm90::swizzled_tile(s.buffer);
     const uint64_t x_tile = sm90::swizzled_tile(s.buffer + Tile<kColumns>::kWeightBytes +
                                                 threadIdx.x / 128 * kConsumerRows * kLineBytes);
     int last = 0;
     for (int step = 0; step < work.steps; ++step) {
-      sm90::wait(&s.full[ring.stage], ring.parity);
+      sm90::wait(&s.full[place.stage], place.parity);
       sm90::fence_products();
 #pragma unroll
       for (int i = 0; i < kDepth / 16; ++i) {  // 16 deep each: 32 bytes, 2 in the descriptor
-        sm90::Wgmma<kColumns, T>::shared_a(d, x_tile + ring.stage * kStageUnits + 2 * i,
-                                           weight_tile + ring.stage * kStageUnits + 2 * i,
+        sm90::Wgmma<kColumns, T>::shared_a(d, x_tile + place.stage * kStageUnits + 2 * i,
+                                           weight_tile + place.stage * kStageUnits + 2 * i,
                                            step + i != 0);
       }
       sm90::commit_products();
@@ -216,8 +204,8 @@ struct Consumer {
         sm90::wait_products<1>();
         if (lane() == 0) sm90::arrive(&s.empty[last]);
       }
-      last = ring.stage;
-      ring.advance();
+      last = place.stage;
+      place.advance(Tile<kColumns>::kStages);
     }
     sm90::wait_products<0>();
     sm90::pin_registers(d);
@@ -427,10 +415,10 @@ struct Consumer {
     const float gain = carries() ? load_gain() : 0;
     sm90::wait_for_previous();
     float2 gated_scale;
-    Ring<Tile<kColumns>::kStages> ring;
+    RingPlace place;
     for (int tile = work.first_tile; tile < p.tiles; tile += work.stride) {
       Sums d;
-      multiply(ring, d);
+      multiply(place, d);
       if (p.splits == 1 && p.activation == Activation::kSwiGlu) {
         if (tile == work.first_tile) gated_scale = scales();
         finish_gated(d, tile, gated_scale);

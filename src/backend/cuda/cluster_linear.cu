@@ -6,6 +6,7 @@
 
 #include "backend/cuda/cluster_kernel.cuh"
 #include "backend/cuda/driver.h"
+#include "base/rounding.h"
 
 namespace octavo::cuda {
 namespace cluster {
@@ -23,10 +24,6 @@ namespace {
 
 constexpr int kWidths[] = {64, 72, 96, 112, 128, 144, 192, 224};
 constexpr int kMostSplits = 4;
-
-int divide_up(int a, int b) {
-  return (a + b - 1) / b;
-}
 
 // A kernel with as much shared memory as ours: one CTA fills an SM.
 __global__ __launch_bounds__(cluster::kThreads, 1) void occupant() {}
@@ -116,7 +113,7 @@ ClusterTiles cluster_linear_tiles(const LinearCall& call) {
 }
 
 int cluster_linear_square_parts(const LinearCall& call, const ClusterTiles& tiles) {
-  return divide_up(divide_up(call.n, tiles.columns) * tiles.splits, 4) * 4;
+  return round_up(divide_up(call.n, tiles.columns) * tiles.splits, 4);
 }
 
 int cluster_linear_square_parts(const LinearCall& call) {
@@ -132,7 +129,7 @@ void cluster_linear(const Launch& on, const LinearCall& call, const ClusterTiles
   p.share = divide_up(tiles.columns / 8, tiles.splits);
   if (call.activation == Activation::kSwiGlu) p.share += p.share % 2;  // gate and up stay together
   p.tiles = divide_up(call.n, tiles.columns);
-  p.x_rows = divide_up(call.m, 8) * 8;
+  p.x_rows = round_up(call.m, 8);
   p.activation = call.activation;
   p.bias = call.bias;
   p.residual = call.residual;

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "backend/cuda/warp.cuh"
+
 namespace octavo::cuda::cluster {
 
 constexpr int kMostColumns = 224;  // of a tile
@@ -28,10 +30,6 @@ __device__ __forceinline__ float sum_of(float v) {
 __device__ __forceinline__ float sum_of(const float4& v) {
   return (v.x + v.y) + (v.z + v.w);
 }
-__device__ __forceinline__ float sum_of_quad(float v) {
-  v += __shfl_xor_sync(~0u, v, 1);
-  return v + __shfl_xor_sync(~0u, v, 2);
-}
 
 // The sum of a row's squares, by four lanes that ask for as many parts together as there may be
 // CTAs of one kernel. Its order depends on their number alone.
@@ -51,7 +49,7 @@ __device__ __forceinline__ float row_sum(const Norm& norm, int row, int rows) {
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) sum += sum_of(v[i]);
   }
-  return sum_of_quad(sum);
+  return quad_sum(sum);
 }
 
 // scale[rows] = 1 / rms of each row; by `threads` threads, whole warps, of which this is number
@@ -74,7 +72,7 @@ __device__ __forceinline__ void compute_scales(const Norm& norm, int rows, int t
 __device__ __forceinline__ void store_squares(const Norm& norm, const float2& squares, int own,
                                               bool is_last, int row, int rows) {
   const int lane = threadIdx.x % 4, part = own + lane;
-  const float upper = sum_of_quad(squares.x), lower = sum_of_quad(squares.y);
+  const float upper = quad_sum(squares.x), lower = quad_sum(squares.y);
   if (lane != 0 && !(is_last && part < norm.parts_out)) return;
   float* const to = norm.squares_out + int64_t{row} * norm.parts_out + part;
   if (row < rows) *to = lane == 0 ? upper : 0;

@@ -20,6 +20,8 @@
 #include <string>
 #include <vector>
 
+#include "base/rounding.h"
+
 namespace octavo::cuda {
 namespace {
 
@@ -87,7 +89,7 @@ struct Key {
 // Up, to at most eight values between powers of two.
 int rounded_rows(int m) {
   const int step = std::max(64, static_cast<int>(std::bit_floor(static_cast<unsigned>(m))) / 8);
-  return (m + step - 1) / step * step;
+  return round_up(m, step);
 }
 
 Key key_of(const LinearCall& call) {

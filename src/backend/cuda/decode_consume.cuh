@@ -6,14 +6,9 @@
 #include "backend/cuda/decode_tiles.cuh"
 #include "backend/cuda/numeric.cuh"
 #include "backend/cuda/sm90.cuh"
+#include "backend/cuda/warp.cuh"
 
 namespace octavo::cuda::decode {
-
-__device__ __forceinline__ int load_acquire(const int32_t* pointer) {
-  int value;
-  asm volatile("ld.acquire.gpu.global.b32 %0, [%1];" : "=r"(value) : "l"(pointer) : "memory");
-  return value;
-}
 
 // Four dims of one head's result, unnormalised.
 struct Sum {
@@ -219,8 +214,8 @@ struct Consumer {
         x[i] = exp2_fast(x[i] * call.scale_log2 - base);
         l[n][i % 2] += x[i];
       }
-      p[n][0] = transpose(pack2<T>(x[0], x[1]));
-      p[n][1] = transpose(pack2<T>(x[2], x[3]));
+      p[n][0] = transpose8x8(pack2<T>(x[0], x[1]));
+      p[n][1] = transpose8x8(pack2<T>(x[2], x[3]));
     }
 
     // Values of other tokens may be anything, NaN too, which 0 does not cancel. The columns of A
@@ -283,7 +278,7 @@ struct Consumer {
       }
       return sum;
     };
-    int32_t* arrivals = call.workspace.arrivals + info.first_cta;
+    unsigned* arrivals = call.workspace.arrivals + info.first_cta;
     const int cta = static_cast<int>(blockIdx.x);
 
     if (info.first_cta != cta) {
@@ -300,7 +295,8 @@ struct Consumer {
     }
 
     if (info.prefix_slots > 0) sm90::wait_for_previous();
-    while (info.contributors > 0 && load_acquire(arrivals) < info.contributors) {
+    while (info.contributors > 0 &&
+           static_cast<int>(sm90::load_acquire(arrivals)) < info.contributors) {
     }
     for_each_part([&](int head, int dim) {
       Sum sum = join_warps(head, dim);

@@ -52,17 +52,5 @@ __device__ __forceinline__ void load_matrices(uint32_t (&r)[2], uint32_t address
                : "r"(address)
                : "memory");
 }
-// Transposes an 8 x 8 matrix whose row g, columns 2 t and 2 t + 1 lane 4 g + t holds.
-__device__ __forceinline__ uint32_t transpose(uint32_t pair) {
-  uint32_t transposed;
-  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(transposed) : "r"(pair));
-  return transposed;
-}
-
-__device__ __forceinline__ float exp2_fast(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 
 }  // namespace octavo::cuda::decode

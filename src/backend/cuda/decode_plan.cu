@@ -3,6 +3,7 @@
 #include "backend/cuda/decode_attention.h"
 #include "backend/cuda/decode_plan.cuh"
 #include "backend/cuda/sm90.cuh"
+#include "base/rounding.h"
 
 namespace octavo::cuda {
 namespace decode {
@@ -13,7 +14,7 @@ size_t carve_workspace(void* base, const WorkspaceShape& shape, Workspace* works
   size_t used = 0;
   const auto take = [&]<typename T>(T*& pointer, size_t count) {
     pointer = reinterpret_cast<T*>(static_cast<char*>(base) + used);
-    used += (count * sizeof(T) + 255) / 256 * 256;
+    used += round_up<size_t>(count * sizeof(T), 256);
   };
   const auto take_partials = [&](Partials& partials, int slots, int rows) {
     const size_t count = static_cast<size_t>(slots) * static_cast<size_t>(rows);
@@ -29,8 +30,7 @@ size_t carve_workspace(void* base, const WorkspaceShape& shape, Workspace* works
   take(w.rows, static_cast<size_t>(shape.max_rows) + 1);
   take_partials(w.cut, row_ctas, group);
   const int members = members_per_tile(group);
-  const int query_tiles =
-      (shape.max_rows + members - 1) / members + (SharedPrefixes::kMaxGroups - 1);
+  const int query_tiles = divide_up(shape.max_rows, members) + (SharedPrefixes::kMaxGroups - 1);
   take_partials(w.prefix, query_tiles * shape.num_kv_heads + prefix_ctas, kQueryTile);
   if (workspace != nullptr) *workspace = w;
   return used;
@@ -118,7 +118,7 @@ struct Sequence {
     const int cta = static_cast<int>(threadIdx.x);
     int length = 0;
     if (cta < cut.ctas) length = begin(cut, cta + 1, false) - begin(cut, cta, false);
-    return __syncthreads_or(length > (cut.tiles + cut.ctas - 1) / cut.ctas + kTilesPerJoin);
+    return __syncthreads_or(length > divide_up(cut.tiles, cut.ctas) + kTilesPerJoin);
   }
 };
 
@@ -131,8 +131,8 @@ __device__ void plan_groups(const PlanCall& call, int num_groups) {
     group.prefix_len = call.prefixes.prefix_len[g];
     group.member_begin = call.prefixes.member_begin[g];
     group.num_members = call.prefixes.member_begin[g + 1] - group.member_begin;
-    group.tiles = group.num_members > 0 ? (group.prefix_len + kTileTokens - 1) / kTileTokens : 0;
-    group.query_tiles = (group.num_members + members_in_tile - 1) / members_in_tile;
+    group.tiles = group.num_members > 0 ? divide_up(group.prefix_len, kTileTokens) : 0;
+    group.query_tiles = divide_up(group.num_members, members_in_tile);
     group.block_begin =
         group.num_members > 0 ? call.block_begin[call.prefixes.members[group.member_begin]] : 0;
     group.first_item = item;
@@ -155,7 +155,7 @@ __global__ __launch_bounds__(kThreads) void plan_kernel(const PlanCall call) {
   const Workspace& w = call.workspace;
 
   // Each thread has the same number of consecutive rows.
-  const int per_thread = (call.num_rows + kThreads - 1) / kThreads;
+  const int per_thread = divide_up(call.num_rows, kThreads);
   const int row_begin = min(tid * per_thread, call.num_rows);
   const int row_end = min(row_begin + per_thread, call.num_rows);
   for (int row = row_begin; row < row_end; ++row) membership[row] = -1;

@@ -110,12 +110,12 @@ struct Partials {
 
 struct Workspace {
   PlanHeader* header;
-  CtaPlan* ctas;      // [row_ctas]
-  int32_t* arrivals;  // [row_ctas]: partial results of the item cut at the end of slice c
-  GroupPlan* groups;  // [kMaxGroups]
-  RowPlan* rows;      // [max_rows + 1]
-  Partials cut;       // slot c: of the item that began before slice c
-  Partials prefix;    // slot item + c: the part of `item` in slice c
+  CtaPlan* ctas;       // [row_ctas]
+  unsigned* arrivals;  // [row_ctas]: partial results of the item cut at the end of slice c
+  GroupPlan* groups;   // [kMaxGroups]
+  RowPlan* rows;       // [max_rows + 1]
+  Partials cut;        // slot c: of the item that began before slice c
+  Partials prefix;     // slot item + c: the part of `item` in slice c
 };
 
 // The decode kernel's CTAs per SM: two hide each other's waits, but halve the slices, which is a

@@ -15,6 +15,7 @@
 #include "backend/cuda/numeric.cuh"
 #include "backend/cuda/sm90.cuh"
 #include "backend/cuda/tensor_map.h"
+#include "backend/cuda/warp.cuh"
 #include "backend/cuda/wgmma.cuh"
 
 namespace octavo::cuda::decode {
@@ -208,9 +209,7 @@ __device__ void consume(const Call& call, const Ring<kDim>& ring, int begin, int
         float top = s[2 * r];
 #pragma unroll
         for (int j = 0; j < 8; ++j) top = fmaxf(top, fmaxf(s[4 * j + 2 * r], s[4 * j + 2 * r + 1]));
-        top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
-        top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
-        top = fmaxf(m[r], top * call.scale_log2);  // finite: every tile has valid tokens
+        top = fmaxf(m[r], quad_max(top) * call.scale_log2);  // finite: every tile has valid tokens
         factor[r] = exp2_fast(m[r] - top);
         m[r] = top;
         float sum = 0;
@@ -284,8 +283,7 @@ __device__ void consume(const Call& call, const Ring<kDim>& ring, int begin, int
     const int64_t slot = part.item + static_cast<int>(blockIdx.x);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      l[r] += __shfl_xor_sync(~0u, l[r], 1);
-      l[r] += __shfl_xor_sync(~0u, l[r], 2);
+      l[r] = quad_sum(l[r]);
       const int64_t line = slot * kQueryTile + first_row + 8 * r;
       if (t == 0) to.ml[line] = {m[r], l[r]};
 #pragma unroll

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "backend/cuda/decode_tiles.cuh"
+#include "backend/cuda/ring.cuh"
 #include "backend/cuda/sm90.cuh"
 
 namespace octavo::cuda::decode {
@@ -39,16 +40,6 @@ struct Walk {
       row = following;
       following = rows[++index + 1];
     } while (row.tiles() == 0);
-  }
-};
-
-// Where a producer is in the ring, which is empty at first.
-struct Place {
-  int stage = 0;
-  uint32_t parity = 1;
-
-  __device__ void step(int stages) {
-    if (++stage == stages) stage = 0, parity ^= 1;
   }
 };
 
@@ -102,7 +93,7 @@ __device__ void produce_cached(const Call& call, unsigned char* shared) {
   const Piece<T, kDim, kHeadTiles> piece = {call, lane >= kPieces, lane % kPieces};
   Walk walk(call, plan);
   auto next = piece.find(walk, plan.blocks);  // one tile ahead: its latency passes unnoticed
-  Place place;
+  RingPlace place = {0, 1};
   for (int n = 0; n < tiles; ++n) {
     const auto source = next;
     if (n + 1 < tiles) {
@@ -113,7 +104,7 @@ __device__ void produce_cached(const Call& call, unsigned char* shared) {
     if (source.wanted && lane < (n < call.stages ? 2 * kPieces : kPieces))
       piece.copy(source, shared + L::kRing + place.stage * L::kStageBytes, &full[place.stage]);
     __syncwarp();
-    place.step(call.stages);
+    place.advance(call.stages);
   }
 }
 
@@ -203,7 +194,7 @@ struct QueryProducer {
     uint64_t* empty = full + kMaxStages;
     TileInfo* infos = reinterpret_cast<TileInfo*>(shared + L::kInfos);
     const Piece<T, kDim, kHeadTiles> piece = {call, true, lane % kPieces};
-    Place place;
+    RingPlace place = {0, 1};
     if (tiles > 0) {
       Walk next(call, plan);
       auto next_values = piece.find(next, plan.blocks);  // as above
@@ -235,7 +226,7 @@ struct QueryProducer {
           sm90::arrive_expecting(barrier, static_cast<uint32_t>(bytes));
         }
         __syncwarp();
-        place.step(call.stages);
+        place.advance(call.stages);
       }
     }
     sm90::wait(&empty[place.stage], place.parity);

@@ -7,6 +7,7 @@
 #include <new>
 
 #include "backend/cuda/driver.h"
+#include "base/rounding.h"
 
 namespace octavo::cuda {
 namespace {
@@ -53,10 +54,6 @@ CUmemAllocationProp properties() {
   p.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
   cudaGetDevice(&p.location.id);
   return p;
-}
-
-size_t round_up(size_t value, size_t unit) {
-  return (value + unit - 1) / unit * unit;
 }
 
 Status failure(const char* what, size_t bytes, CUresult result) {

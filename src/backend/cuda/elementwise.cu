@@ -3,6 +3,8 @@
 #include "backend/cuda/elementwise.h"
 #include "backend/cuda/numeric.cuh"
 #include "backend/cuda/sm90.cuh"
+#include "backend/cuda/warp.cuh"
+#include "base/rounding.h"
 #include "ops/noise.h"
 
 namespace octavo::cuda {
@@ -21,20 +23,18 @@ void with_type(DType dtype, F&& f) {
 }
 
 int threads_for(int vectors) {
-  return std::clamp((vectors + 31) / 32 * 32, 32, 1024);
+  return std::clamp(round_up(vectors, 32), 32, 1024);
 }
 
 // Sum over the CTA, in an order that depends on its size only. All threads get it.
 __device__ float block_sum(float value) {
   __shared__ float partial[32];
-  for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(~0u, value, step);
+  value = warp_sum(value);
   const int warps = (blockDim.x + 31) / 32;
   __syncthreads();  // the last call's partial sums have been read
   if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;
   __syncthreads();
-  value = threadIdx.x % 32 < warps ? partial[threadIdx.x % 32] : 0;
-  for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(~0u, value, step);
-  return value;
+  return warp_sum(threadIdx.x % 32 < warps ? partial[threadIdx.x % 32] : 0);
 }
 
 template <typename T>
@@ -132,7 +132,7 @@ template <bool kLayerNorm>
 void launch_norm(const char* name, const Launch& on, const NormCall& c) {
   if (c.rows == 0) return;
   const int vectors = c.width / kVector;
-  const int threads = threads_for((vectors + kNormVectors - 1) / kNormVectors);
+  const int threads = threads_for(divide_up(vectors, kNormVectors));
   with_type(c.dtype, [&](auto type) {
     launch(name, on, {dim3(c.rows), dim3(threads)}, norm_kernel<decltype(type), kLayerNorm>,
            static_cast<const uint4*>(c.x), c.weight, c.bias, c.eps, vectors,
@@ -194,8 +194,7 @@ __global__ void __launch_bounds__(kHeadsPerBlock * 32) rope_kernel(const RopePar
       const float2 v = unpack2<T>(x[i]);
       squares += v.x * v.x + v.y * v.y;
     }
-    for (int step = 16; step > 0; step /= 2) squares += __shfl_xor_sync(~0u, squares, step);
-    scale = rsqrtf(squares / static_cast<float>(p.head_dim) + p.norm_eps);
+    scale = rsqrtf(warp_sum(squares) / static_cast<float>(p.head_dim) + p.norm_eps);
   }
   const auto read = [&](int i) {
     float2 v = unpack2<T>(x[i]);
@@ -260,8 +259,7 @@ __global__ void __launch_bounds__(kHeadsPerBlock * 32)
 #pragma unroll
     for (int j = 0; j < kVector; ++j)
       squares += values[0][j] * values[0][j] + values[1][j] * values[1][j];
-#pragma unroll
-    for (int step = kLanes / 2; step > 0; step /= 2) squares += __shfl_xor_sync(~0u, squares, step);
+    squares = warp_sum<kLanes>(squares);
     if (norm) {
       const float scale = rsqrtf(squares / kHeadDim + p.norm_eps);
 #pragma unroll
@@ -373,7 +371,7 @@ void rope_and_cache(const Launch& on, const PagedLayer& layer, const PagedRows& 
   if (c.rotary_dims == layer.head_dim && same_norms &&
       (layer.head_dim == 64 || layer.head_dim == 128)) {
     const int64_t threads = int64_t{rows.num_tokens} * heads * (layer.head_dim / 16);
-    const dim3 blocks(static_cast<unsigned>((threads + 255) / 256));
+    const dim3 blocks(static_cast<unsigned>(divide_up<int64_t>(threads, 256)));
     with_type(layer.dtype, [&](auto type) {
       using T = decltype(type);
       const auto kernel =
@@ -383,7 +381,7 @@ void rope_and_cache(const Launch& on, const PagedLayer& layer, const PagedRows& 
     });
     return;
   }
-  const dim3 grid(rows.num_tokens, (heads + kHeadsPerBlock - 1) / kHeadsPerBlock);
+  const dim3 grid(rows.num_tokens, divide_up(heads, kHeadsPerBlock));
   with_type(layer.dtype, [&](auto type) {
     launch("rope_and_cache", on, {grid, dim3(kHeadsPerBlock * 32)}, rope_kernel<decltype(type)>,
            params);
@@ -391,7 +389,7 @@ void rope_and_cache(const Launch& on, const PagedLayer& layer, const PagedRows& 
 }
 
 void interleave_gate_up(const Launch& on, const float* vector, int half, float* out) {
-  launch("interleave_gate_up", on, {dim3((2 * half + 255) / 256), dim3(256)}, interleave_kernel,
+  launch("interleave_gate_up", on, {dim3(divide_up(2 * half, 256)), dim3(256)}, interleave_kernel,
          vector, half, out);
 }
 
@@ -400,7 +398,8 @@ void fill_noise(const Launch& on, const NoiseCall& c) {
   if (pairs == 0) return;
   const Launch plain{on.stream, /*overlap=*/false};
   with_type(c.dtype, [&](auto type) {
-    launch("fill_noise", plain, {dim3(static_cast<unsigned>((pairs + 255) / 256)), dim3(256)},
+    launch("fill_noise", plain,
+           {dim3(static_cast<unsigned>(divide_up<int64_t>(pairs, 256))), dim3(256)},
            noise_kernel<decltype(type)>, c);
   });
 }

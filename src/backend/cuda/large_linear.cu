@@ -36,14 +36,15 @@
 #include "backend/cuda/driver.h"
 #include "backend/cuda/large_epilogue.cuh"
 #include "backend/cuda/large_tile.cuh"
+#include "backend/cuda/ring.cuh"
 #include "backend/cuda/sm90.cuh"
 #include "backend/cuda/tensor_map.h"
 #include "backend/cuda/wgmma.cuh"
+#include "base/rounding.h"
 
 namespace octavo::cuda {
+namespace large {
 namespace {
-
-using namespace large;  // NOLINT: the kernel's own parts
 
 // What CTA `rank` of a cluster does of an item.
 struct Work {
@@ -65,7 +66,6 @@ template <int kColumns>
 __device__ __forceinline__ void load_stages(const Problem& p, const CUtensorMap* x_map,
                                             const CUtensorMap* weight_map, Shared<kColumns>& s,
                                             int rank, int first_item, int clusters) {
-  constexpr int kStages = Shared<kColumns>::kStages;
   constexpr int kHalf = kColumns / 2;
   constexpr uint16_t kBoth = 3;
   auto load_weight = [&](int stage, const Work& work, int step) {
@@ -99,19 +99,15 @@ __device__ __forceinline__ void load_stages(const Problem& p, const CUtensorMap*
   for (int step = 0; step < ahead; ++step) load_weight(step, work, step);
   sm90::wait_for_previous();
 
-  int stage = 0;
-  uint32_t parity = 1;  // of the use before: a fresh barrier counts as past it
+  RingPlace place = {0, 1};
   for (int item = first_item;;) {
     for (int step = 0; step < work.steps; ++step) {
       if (item != first_item || step >= ahead) {
-        sm90::wait(&s.empty[stage], parity);
-        load_weight(stage, work, step);
+        sm90::wait(&s.empty[place.stage], place.parity);
+        load_weight(place.stage, work, step);
       }
-      load_x(stage, work, step);
-      if (++stage == kStages) {
-        stage = 0;
-        parity ^= 1;
-      }
+      load_x(place.stage, work, step);
+      place.advance(Shared<kColumns>::kStages);
     }
     item += clusters;
     if (item >= p.items) break;
@@ -172,24 +168,10 @@ __device__ __forceinline__ bool combine(Shared<kColumns>& s, int w, int rank,
   return true;
 }
 
-// Where a thread stands in the ring of stages.
-template <int kStages>
-struct Position {
-  int stage = 0;
-  uint32_t parity = 0;
-  __device__ __forceinline__ void advance() {
-    if (++stage == kStages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-};
-
 // d = the sums of `steps` stages, for consumer `w`. A stage is released once the products of the
 // next one are under way, so that the tensor cores never wait for this warpgroup.
 template <typename T, int kColumns>
-__device__ __forceinline__ void multiply(Shared<kColumns>& s, int w, int steps,
-                                         Position<Shared<kColumns>::kStages>& at,
+__device__ __forceinline__ void multiply(Shared<kColumns>& s, int w, int steps, RingPlace& place,
                                          float (&d)[kColumns / 2]) {
   const uint64_t x_tile = sm90::swizzled_tile(s.x[0] + w * kConsumerRows * kLineBytes);
   const uint64_t weight_tile = sm90::swizzled_tile(s.weight[0]);
@@ -199,21 +181,21 @@ __device__ __forceinline__ void multiply(Shared<kColumns>& s, int w, int steps,
   };
   int last = 0;
   for (int step = 0; step < steps; ++step) {
-    sm90::wait(&s.full[at.stage], at.parity);
+    sm90::wait(&s.full[place.stage], place.parity);
     sm90::fence_products();
 #pragma unroll
     for (int i = 0; i < kDepth / 16; ++i) {  // 16 deep each: 32 bytes, 2 in the descriptor
       sm90::Wgmma<kColumns, T>::shared_a(
-          d, x_tile + at.stage * (kRows * kLineBytes / 16) + 2 * i,
-          weight_tile + at.stage * (kColumns * kLineBytes / 16) + 2 * i, step + i != 0);
+          d, x_tile + place.stage * (kRows * kLineBytes / 16) + 2 * i,
+          weight_tile + place.stage * (kColumns * kLineBytes / 16) + 2 * i, step + i != 0);
     }
     sm90::commit_products();
     if (step != 0) {
       sm90::wait_products<1>();
       release(last);
     }
-    last = at.stage;
-    at.advance();
+    last = place.stage;
+    place.advance(Shared<kColumns>::kStages);
   }
   sm90::wait_products<0>();
   sm90::pin_registers(d);
@@ -225,14 +207,14 @@ template <typename T, int kColumns>
 __device__ __forceinline__ void consume(const Problem& p, Shared<kColumns>& s, int w, int rank,
                                         int first_item, int clusters) {
   float d[kColumns / 2] = {};
-  Position<Shared<kColumns>::kStages> at;
+  RingPlace place;
   int chunks = 0;
   int item = -1;                  // the rehearsal
   asm volatile("" : "+r"(item));  // keeps the compiler from giving it code of its own
   for (;;) {
     const bool live = item >= 0;
     const Work work = live ? work_at<kColumns>(p, item, rank) : Work{};
-    multiply<T>(s, w, work.steps, at, d);
+    multiply<T>(s, w, work.steps, place, d);
     if (work.split && !combine(s, w, rank, d)) break;
     add_bias_and_gelu(p, d, work.tile.column);
     if (!p.whole_units) {
@@ -301,10 +283,6 @@ __global__ __launch_bounds__(kThreads, 1) void large_linear_kernel(
   __syncwarp();
   sm90::cluster_arrive();
   sm90::cluster_wait();
-}
-
-int divide_up(int a, int b) {
-  return (a + b - 1) / b;
 }
 
 int most_clusters() {
@@ -387,6 +365,7 @@ void start(const Launch& on, const LinearCall& call, const LargeTiles& tiles) {
 }
 
 }  // namespace
+}  // namespace large
 
 bool large_linear_takes(const LinearCall& call) {
   const bool gated = call.activation == Activation::kSwiGlu;
@@ -406,13 +385,13 @@ LargeTiles large_linear_tiles(const LinearCall& call, bool may_split) {
   constexpr int kCombineAColumn = 20;  // of a split tile
   constexpr float kUnshared = 1.05f;   // a split tile's steps take longer: nothing is multicast
   const bool gated = call.activation == Activation::kSwiGlu;
-  const int steps = divide_up(call.k, kDepth);
+  const int steps = divide_up(call.k, large::kDepth);
   LargeTiles best;
   float least = 0;
   for (const Width& w : kWidths) {
     if (gated && w.columns % 128 != 0) continue;
-    const Cut cut = cut_of(call, {w.columns, may_split});
-    const int rounds = divide_up(cut.whole_pairs, most_clusters());
+    const large::Cut cut = large::cut_of(call, {w.columns, may_split});
+    const int rounds = divide_up(cut.whole_pairs, large::most_clusters());
     float cost = static_cast<float>(rounds) * static_cast<float>(steps * w.step + kFinish);
     if (cut.items > cut.whole_pairs) {
       cost += kUnshared * static_cast<float>(divide_up(steps, 2) * w.step) +
@@ -428,9 +407,9 @@ LargeTiles large_linear_tiles(const LinearCall& call, bool may_split) {
 
 void large_linear(const Launch& on, const LinearCall& call, const LargeTiles& tiles) {
   if (call.dtype == DType::kF16) {
-    start<__half>(on, call, tiles);
+    large::start<__half>(on, call, tiles);
   } else {
-    start<__nv_bfloat16>(on, call, tiles);
+    large::start<__nv_bfloat16>(on, call, tiles);
   }
 }
 

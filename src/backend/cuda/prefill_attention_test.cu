@@ -231,8 +231,6 @@ class Sequences {
     }
   }
 
-  const PagedLayer& layer() const { return layer_; }
-
  private:
   // From a table: the tests need many.
   float normal() {

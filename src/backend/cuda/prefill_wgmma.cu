@@ -2,11 +2,11 @@
 // have a head_dim of 64, 128 or 256; others are rounded up: the copy engine makes zeros of the
 // columns behind a head's last.
 //
-// One CTA per multiprocessor stays until all items are taken. Its warpgroup 0 produces: one of its
-// warps takes items and copies Q and the keys, another the values, straight from the cache's blocks
-// into rings in shared memory; so the next item's data come in while the last one's output is
-// stored. The other warpgroups own 64 rows of the query tile each and go through the key tiles from
-// the newest to the oldest:
+// One CTA per multiprocessor stays until all items are taken. Its warpgroup 0 produces
+// (prefill_produce.cuh): one of its warps takes items and copies Q and the keys, another the
+// values, straight from the cache's blocks into rings in shared memory; so the next item's data
+// come in while the last one's output is stored. The other warpgroups own 64 rows of the query tile
+// each and go through the key tiles from the newest to the oldest:
 //
 //   S = Q K^T            of tile n, while
 //   O = O + P V          of tile n + 1 runs too
@@ -19,172 +19,16 @@
 #include <algorithm>
 
 #include "backend/cuda/numeric.cuh"
+#include "backend/cuda/prefill_produce.cuh"
 #include "backend/cuda/prefill_tile.cuh"
+#include "backend/cuda/ring.cuh"
 #include "backend/cuda/sm90.cuh"
 #include "backend/cuda/tensor_map.h"
+#include "backend/cuda/warp.cuh"
 #include "backend/cuda/wgmma.cuh"
 
 namespace octavo::cuda::prefill {
 namespace {
-
-constexpr int kChunk = 64;  // elements of a swizzled 128-byte row
-constexpr int kStages = 2;
-
-struct Item {
-  QueryTile tile;
-  KeyTiles keys;
-  int head_group;  // negative: no item is left
-};
-
-template <typename T, int kDim>
-struct Layout {
-  static constexpr int kConsumers = kDim == 64 ? 3 : 2;  // warpgroups
-  static constexpr int kRows = 64 * kConsumers;
-  static constexpr int kKeys = kDim == 256 ? 64 : 128;
-  static constexpr int kChunks = kDim / kChunk;
-  static constexpr int kQueryStages = kDim == 256 ? 1 : 2;  // as far as shared memory goes
-  static constexpr int kThreads = 128 * (kConsumers + 1);
-  static constexpr int kTileBytes = kKeys * kDim * 2;
-  // 64 K registers over all warps.
-  static constexpr int kProducerRegisters = kConsumers == 3 ? 32 : 40;
-  static constexpr int kConsumerRegisters = kConsumers == 3 ? 160 : 232;
-
-  struct Shared {
-    T q[kQueryStages][kChunks][kRows][kChunk];
-    T keys[kStages][kChunks][kKeys][kChunk];
-    T values[kStages][kChunks][kKeys][kChunk];
-    // Full: the data have arrived. Empty: everyone who needs them is done.
-    uint64_t item_full[kQueryStages], q_full[kQueryStages], q_empty[kQueryStages];
-    uint64_t keys_full[kStages], keys_empty[kStages];
-    uint64_t values_full[kStages], values_empty[kStages];
-    Item items[kQueryStages];  // come and go with q
-  };
-  static constexpr size_t kSharedBytes = sizeof(Shared) + 1024;  // swizzled tiles: 1024-aligned
-};
-
-template <int kLength>
-struct Ring {
-  int stage = 0;
-  uint32_t phase = 0;
-  __device__ __forceinline__ void advance() {
-    if (++stage == kLength) {
-      stage = 0;
-      phase ^= 1;
-    }
-  }
-};
-
-// Copies tiles of keys or of values; all 32 lanes of a producer warp. A tile is a few boxes, each
-// of one block and one chunk of columns: one a lane.
-template <typename T, int kDim>
-struct TileCopies {
-  using L = Layout<T, kDim>;
-  const Params& p;
-  const CUtensorMap& map;
-  const int box_keys;
-  const int lane = threadIdx.x % 32;
-  const int chunk = lane % L::kChunks;
-  const int first = lane / L::kChunks * box_keys;  // key of the tile
-  Ring<kStages> ring = {};
-
-  __device__ __forceinline__ void copy(const Item& item,
-                                       T (&to)[kStages][L::kChunks][L::kKeys][kChunk],
-                                       uint64_t* full, uint64_t* empty) {
-    const int32_t* blocks = p.blocks + item.tile.block_begin;
-    const int kv_head = p.kv_head(item.head_group);
-    for (int n = item.keys.last; n >= item.keys.first; --n) {
-      // Boxes behind the last key and those of blocks that the window has passed (-1) lie outside
-      // the matrix altogether: zeros.
-      int y = -box_keys;
-      const int position = n * L::kKeys + first;
-      if (first < L::kKeys && position < item.tile.kv_len) {
-        y = (blocks[position / p.block_size] * p.num_kv_heads + kv_head) * p.block_size +
-            position % p.block_size;
-      }
-      sm90::wait(&empty[ring.stage], ring.phase ^ 1);
-      if (lane == 0) sm90::arrive_expecting(&full[ring.stage], L::kTileBytes);
-      __syncwarp();
-      if (first < L::kKeys) {
-        sm90::load_box(to[ring.stage][chunk][first], &map, chunk * kChunk, y, &full[ring.stage]);
-      }
-      ring.advance();
-    }
-  }
-};
-
-// The first producer warp takes items, tells the others of them, and copies queries and keys.
-template <typename T, int kDim>
-__device__ void produce_queries_and_keys(const Params& p, const CUtensorMap& q_map,
-                                         const CUtensorMap& key_map, int box_keys, int q_bytes,
-                                         typename Layout<T, kDim>::Shared& shared) {
-  using L = Layout<T, kDim>;
-  TileCopies<T, kDim> keys = {p, key_map, box_keys};
-  Ring<L::kQueryStages> q;
-  const int lane = threadIdx.x % 32;
-  const int num_items = p.plan->count * p.head_groups();
-  // Numbers are drawn two items ahead and tiles read one ahead, under the copies for this item.
-  int index = blockIdx.x, next = index + gridDim.x;
-  // The first without a look at the count: the workspace has room for it.
-  QueryTile tile = p.plan->tiles[index / p.head_groups()];
-  for (;;) {
-    Item item;
-    item.tile = tile;
-    item.keys = key_tiles(tile, p.window, L::kKeys);
-    item.head_group = index < num_items ? index % p.head_groups() : -1;
-    sm90::wait(&shared.q_empty[q.stage], q.phase ^ 1);
-    if (lane == 0) {
-      shared.items[q.stage] = item;
-      sm90::arrive(&shared.item_full[q.stage]);
-      if (item.head_group < 0) {
-        sm90::arrive(&shared.q_full[q.stage]);
-      } else {
-        sm90::arrive_expecting(&shared.q_full[q.stage], q_bytes);
-        for (int c = 0; c < L::kChunks; ++c) {
-          sm90::load_box(shared.q[q.stage][c], &q_map, c * kChunk, item.head_group * p.pack,
-                         tile.first_token, &shared.q_full[q.stage]);
-        }
-      }
-    }
-    if (item.head_group < 0) break;
-    q.advance();
-    tile = next < num_items ? p.plan->tiles[next / p.head_groups()] : QueryTile{};
-    int after_next = 0;
-    if (lane == 0) after_next = atomicAdd(&p.plan->next, 1);
-    keys.copy(item, shared.keys, shared.keys_full, shared.keys_empty);
-    index = next;
-    next = __shfl_sync(~0u, after_next, 0);
-  }
-  // The plan may serve another call.
-  if (lane == 0) {
-    __threadfence();
-    if (atomicInc(&p.plan->finished, gridDim.x - 1) == gridDim.x - 1) {
-      p.plan->next = kItemsAhead * gridDim.x;
-    }
-  }
-}
-
-// The second producer warp.
-template <typename T, int kDim>
-__device__ void produce_values(const Params& p, const CUtensorMap& value_map, int box_keys,
-                               typename Layout<T, kDim>::Shared& shared) {
-  TileCopies<T, kDim> values = {p, value_map, box_keys};
-  Ring<Layout<T, kDim>::kQueryStages> q;
-  for (;;) {
-    sm90::wait(&shared.item_full[q.stage], q.phase);
-    const Item item = shared.items[q.stage];
-    __syncwarp();
-    if (threadIdx.x % 32 == 0) sm90::arrive(&shared.q_empty[q.stage]);
-    q.advance();
-    if (item.head_group < 0) return;
-    values.copy(item, shared.values, shared.values_full, shared.values_empty);
-  }
-}
-
-__device__ __forceinline__ float exp2_fast(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 
 // One row's running maximum and sum of exponentials: online softmax. A row lies in the four lanes
 // of a quad; `sum` is this lane's part only.
@@ -194,9 +38,7 @@ struct OnlineRow {
   // Takes in a new maximum of this lane's scores and returns by how much earlier sums shrink: by
   // exactly nothing if the maximum stays. `offset` is what to subtract from scaled scores.
   __device__ __forceinline__ float raise(float lane_max, float scale_log2, float& offset) {
-    float top = fmaxf(max, lane_max);
-    top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
-    top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
+    const float top = quad_max(fmaxf(max, lane_max));
     // While all keys are masked, -inf - -inf must not become NaN.
     const float finite_top = top == -INFINITY ? 0.0f : top;
     offset = finite_top * scale_log2;
@@ -207,8 +49,7 @@ struct OnlineRow {
   }
   // 1 / the whole row's sum; 0 for a row without keys.
   __device__ __forceinline__ float inverse_sum() const {
-    float total = sum + __shfl_xor_sync(~0u, sum, 1);
-    total += __shfl_xor_sync(~0u, total, 2);
+    const float total = quad_sum(sum);
     return total > 0 ? __fdividef(1.0f, total) : 0.0f;
   }
 };
@@ -407,28 +248,28 @@ struct Consumer {
   }
 
   __device__ __forceinline__ void run() {
-    Ring<L::kQueryStages> q;
-    Ring<kStages> keys, values;  // the values are one tile behind
+    RingPlace q;
+    RingPlace keys, values;  // the values are one tile behind
     float shrink[2];
     const auto await_item = [&] {
-      sm90::wait(&shared.q_full[q.stage], q.phase);
+      sm90::wait(&shared.q_full[q.stage], q.parity);
       return shared.items[q.stage];
     };
     const auto finish_scores = [&] {
       sm90::pin_registers(s);
       release(&shared.keys_empty[keys.stage]);
-      keys.advance();
+      keys.advance(kStages);
     };
     const auto finish_output = [&] {
       sm90::pin_registers(o);
       release(&shared.values_empty[values.stage]);
-      values.advance();
+      values.advance(kStages);
     };
 
     if (group == L::kConsumers - 1) pass_turn();  // the first turn is warpgroup 0's
     Item item = await_item();
     if (item.head_group >= 0) {
-      sm90::wait(&shared.keys_full[keys.stage], keys.phase);
+      sm90::wait(&shared.keys_full[keys.stage], keys.parity);
       start_scores(q.stage, keys.stage);
     }
     while (item.head_group >= 0) {
@@ -443,15 +284,15 @@ struct Consumer {
       softmax(shrink);
       round_weights();
       if (item.tile.kv_len < (n + 1) * kKeys) {
-        sm90::wait(&shared.values_full[values.stage], values.phase);
+        sm90::wait(&shared.values_full[values.stage], values.parity);
         clear_unwritten_values(values.stage, item.tile.kv_len, n);
       }
 
       while (--n >= item.keys.first) {
-        sm90::wait(&shared.keys_full[keys.stage], keys.phase);
+        sm90::wait(&shared.keys_full[keys.stage], keys.parity);
         await_turn();
         start_scores(q.stage, keys.stage);
-        sm90::wait(&shared.values_full[values.stage], values.phase);
+        sm90::wait(&shared.values_full[values.stage], values.parity);
         start_output(values.stage);
         pass_turn();
         sm90::wait_products<1>();
@@ -469,11 +310,11 @@ struct Consumer {
       // Without a next item they are of no use, but products behind a condition make ptxas wait for
       // every single one.
       release(&shared.q_empty[q.stage]);
-      q.advance();
+      q.advance(L::kQueryStages);
       const Item next = await_item();
       const bool more = next.head_group >= 0;
-      sm90::wait(&shared.values_full[values.stage], values.phase);
-      if (more) sm90::wait(&shared.keys_full[keys.stage], keys.phase);
+      sm90::wait(&shared.values_full[values.stage], values.parity);
+      if (more) sm90::wait(&shared.keys_full[keys.stage], keys.parity);
       await_turn();
       start_output(values.stage);
       start_scores(q.stage, keys.stage);

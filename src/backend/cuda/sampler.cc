@@ -2,186 +2,22 @@
 // which kernels a row needs. What those read is on the device.
 #include "backend/cuda/sampler.h"
 
-#include <sys/prctl.h>
-
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <string>
-#include <thread>
 
 #include "backend/cuda/sampler_kernels.h"
 #include "backend/cuda/sampler_memory.h"
+#include "backend/cuda/sampler_pending.h"
 #include "base/check.h"
-#include "base/status_macros.h"
+#include "base/rounding.h"
 
 namespace octavo::cuda {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kMaxBias = 100;
-
-// Waits for something that the device writes: spins, then naps, and where that was not enough
-// sleeps until the kernels behind it are done. The naps are for steps of a fraction of a
-// millisecond, in which the wake-up from a sleep would show; in longer ones they would cost CPU
-// time.
-class Wait {
- public:
-  explicit Wait(cudaEvent_t written) : written_(written) {}
-  ~Wait() {
-    if (slack_ >= 0) prctl(PR_SET_TIMERSLACK, slack_);
-  }
-  Wait(const Wait&) = delete;
-  Wait& operator=(const Wait&) = delete;
-
-  template <typename Arrived>
-  Status until(Arrived&& arrived) {
-    while (!arrived()) RETURN_IF_ERROR(pause());
-    return ok_status();
-  }
-
- private:
-  static constexpr auto kSpin = std::chrono::microseconds(20);
-  static constexpr auto kNap = std::chrono::microseconds(30);
-  static constexpr auto kNaps = std::chrono::microseconds(400);  // all of them
-
-  Status pause() {
-    if (idle_) {
-      return device_error(StatusCode::kInternal, "the sampler's results never came", take_error());
-    }
-    const auto waited = Clock::now() - begin_;
-    if (waited < kSpin) {
-      __builtin_ia32_pause();
-      return ok_status();
-    }
-    if (waited >= kNaps) {
-      cudaEventSynchronize(written_);
-      return check();
-    }
-    if (slack_ < 0) {  // the usual 50 us would more than double a nap
-      slack_ = prctl(PR_GET_TIMERSLACK);
-      prctl(PR_SET_TIMERSLACK, 1);
-    }
-    std::this_thread::sleep_for(kNap);
-    return ok_status();
-  }
-
-  Status check() {
-    const cudaError_t error = cudaEventQuery(written_);
-    if (error == cudaErrorNotReady) return ok_status();
-    if (error != cudaSuccess) {
-      // What an event reports came from a kernel, and stays: the context is lost with it.
-      return device_error(StatusCode::kUnavailable, cudaGetErrorString(error), take_error());
-    }
-    idle_ = true;  // what has not arrived by now will not
-    return ok_status();
-  }
-
-  static Status device_error(StatusCode code, std::string what, const DeviceError& noted) {
-    what = "CUDA: " + what;
-    if (noted.code != cudaSuccess) {
-      what += std::string("; first failed: ") + noted.op + ": " + cudaGetErrorString(noted.code);
-    }
-    return {code, std::move(what)};
-  }
-
-  const cudaEvent_t written_;
-  const Clock::time_point begin_ = Clock::now();
-  long slack_ = -1;  // the thread's own, once it is changed
-  bool idle_ = false;
-};
-
-// Where a row's log-probabilities will be.
-struct PendingLogprobs {
-  int num_top = -1;  // -1: none asked for
-  int index = 0;     // of the LogprobResult
-  size_t list = 0;   // offset among the lists, bytes
-};
-
-size_t list_bytes(int num_top, int vocab) {
-  if (num_top <= 0) return 0;
-  if (num_top <= kMostTop) return sizeof(TopEntry) * static_cast<size_t>(num_top);
-  return (sizeof(float) * static_cast<size_t>(vocab) + 7) / 8 * 8;
-}
-
-class CudaPendingTokens final : public PendingTokens {
- public:
-  CudaPendingTokens(std::shared_ptr<ResultPool> pool, std::unique_ptr<PendingResults> results,
-                    int vocab, size_t num_rows)
-      : pool_(std::move(pool)), results_(std::move(results)), vocab_(vocab), num_rows_(num_rows) {}
-  ~CudaPendingTokens() override {
-    if (results_) pool_->give_back(std::move(results_));
-  }
-
-  // One a row; empty if no row asked for any.
-  std::vector<PendingLogprobs> logprobs;
-  std::vector<TokenId> targets;  // of prompt_logprobs(): the tokens are given
-
-  Status read(std::span<SampledToken> results) override {
-    CHECK(results_ && results.size() == num_rows_);
-    Wait wait(results_->written());
-    for (size_t i = 0; i < num_rows_; ++i) {
-      SampledToken result;
-      if (targets.empty()) {
-        const int row = static_cast<int>(i);
-        RETURN_IF_ERROR(wait.until([&] { return results_->word_arrived(row); }));
-        const auto word = static_cast<uint32_t>(results_->words()[i]);
-        result.token = static_cast<TokenId>(word & ~kInvalid);
-        result.invalid_logits = word & kInvalid;
-      } else {
-        result.token = targets[i];
-      }
-      if (!logprobs.empty() && logprobs[i].num_top >= 0) {
-        RETURN_IF_ERROR(wait.until([&] { return results_->logprob_arrived(logprobs[i].index); }));
-        add_logprobs(logprobs[i], result);
-      }
-      results[i] = std::move(result);
-    }
-    pool_->give_back(std::move(results_));
-    return ok_status();
-  }
-
- private:
-  void add_logprobs(const PendingLogprobs& where, SampledToken& result) const {
-    const LogprobResult& found = results_->logprobs()[where.index];
-    result.logprob = found.logprob;
-    result.rank = found.rank;
-    if (found.invalid) result.invalid_logits = true;
-    const std::byte* list = results_->lists() + where.list;
-    if (where.num_top > kMostTop) {
-      if (!found.invalid) sort_row(reinterpret_cast<const float*>(list), found, result);
-      return;
-    }
-    const auto* top = reinterpret_cast<const TopEntry*>(list);
-    result.top.reserve(static_cast<size_t>(found.num_top));
-    for (int i = 0; i < found.num_top; ++i) result.top.emplace_back(top[i].token, top[i].logprob);
-  }
-
-  void sort_row(const float* logits, const LogprobResult& found, SampledToken& result) const {
-    std::vector<TokenId> order;
-    for (TokenId i = 0; i < vocab_; ++i) {
-      if (logits[i] > -kInfinity) order.push_back(i);
-    }
-    const size_t count = std::min(order.size(), static_cast<size_t>(found.num_top));
-    std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count),
-                      order.end(), [&](TokenId a, TokenId b) {
-                        return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
-                      });
-    result.top.reserve(count);
-    for (size_t i = 0; i < count; ++i) {
-      result.top.emplace_back(order[i], (logits[order[i]] - found.maximum) - found.log_sum);
-    }
-  }
-
-  const std::shared_ptr<ResultPool> pool_;
-  std::unique_ptr<PendingResults> results_;
-  const int vocab_;
-  const size_t num_rows_;
-};
 
 class FailedTokens final : public PendingTokens {
  public:
@@ -222,7 +58,7 @@ class CudaSampler final : public Sampler {
         vocab_(spec.vocab_size),
         max_tokens_(max_tokens),
         slots_(static_cast<size_t>(spec.num_slots)),
-        rows_pool_(sizeof(float) * static_cast<size_t>((spec.vocab_size + 3) / 4 * 4)),
+        rows_pool_(sizeof(float) * static_cast<size_t>(round_up(spec.vocab_size, 4))),
         history_pool_(sizeof(int32_t) * static_cast<size_t>(spec.max_model_len + 1)),
         staging_(on.stream) {
     constexpr int kUsualCalls = 4;
@@ -411,7 +247,7 @@ class CudaSampler final : public Sampler {
     ListBuilder lists;
     std::vector<uint32_t> allowed;
     if (params.allowed_token_ids) {
-      allowed.resize(static_cast<size_t>(vocab_ + 31) / 32);
+      allowed.resize(static_cast<size_t>(divide_up(vocab_, 32)));
       for (const TokenId token : *params.allowed_token_ids) {
         if (token >= 0 && token < vocab_) allowed[token / 32] |= 1u << (token % 32);
       }

@@ -4,6 +4,7 @@
 // A CTA does all of it for the tokens of its part of the row.
 #include "backend/cuda/sampler_kernels.h"
 #include "backend/cuda/sm90.cuh"
+#include "base/rounding.h"
 
 namespace octavo::cuda {
 namespace {
@@ -48,7 +49,7 @@ __global__ void __launch_bounds__(kThreads)
   const EditRow& row = rows.row[blockIdx.x / kParts];
   const SlotState& slot = slots[row.slot];
   const EditLists& edits = slot.edits;
-  const int words = (vocab + 31) / 32, part_words = (words + kParts - 1) / kParts;
+  const int words = divide_up(vocab, 32), part_words = divide_up(words, kParts);
   const int begin = static_cast<int>(blockIdx.x % kParts) * part_words * 32;
   const int end = min(begin + part_words * 32, vocab);
   const auto ours = [&](int32_t token) { return token >= begin && token < end; };

@@ -16,6 +16,7 @@
 #include "backend/cuda/sampler_kernels.h"
 
 #include "backend/cuda/sampler_row.cuh"
+#include "base/rounding.h"
 
 namespace octavo::cuda {
 namespace {
@@ -282,7 +283,7 @@ struct SampledRow {
       const float over = i < at ? below : limit.y;
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        const float mass = exp2_of(__fmaf_rn(y[j], kLog2e, offset));
+        const float mass = exp2_fast(__fmaf_rn(y[j], kLog2e, offset));
         if (y[j] >= threshold) sum.kept += mass;
         if (y[j] > over || (i == at && limit.is_behind(y[j], i + j))) sum.before += mass;
       }
@@ -436,7 +437,7 @@ void record_tokens(const Launch& on, const int32_t* prompt, int prompt_size, con
   const int size = prompt_size > output_size ? prompt_size : output_size;
   if (size == 0) return;
   launch("record_tokens", on,
-         {.blocks = dim3(static_cast<unsigned>(size + 255) / 256), .threads = dim3(256)},
+         {.blocks = dim3(static_cast<unsigned>(divide_up(size, 256))), .threads = dim3(256)},
          record_tokens_kernel, prompt, prompt_size, output, output_size, vocab, counts, history);
 }
 
@@ -444,7 +445,7 @@ void resolve_last_tokens(const Launch& on, const int32_t* tokens, int count, con
                          int32_t* resolved) {
   if (count == 0) return;
   launch("resolve_tokens", on,
-         {.blocks = dim3(static_cast<unsigned>(count + 255) / 256), .threads = dim3(256)},
+         {.blocks = dim3(static_cast<unsigned>(divide_up(count, 256))), .threads = dim3(256)},
          resolve_kernel, tokens, count, slots, resolved);
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/rounding.h"
 
 namespace octavo::cuda {
 namespace {
@@ -13,7 +14,7 @@ namespace {
 constexpr size_t kAlignment = 64;
 
 size_t aligned(size_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  return round_up(bytes, kAlignment);
 }
 
 // Mapped: under unified addressing the device uses the host's address. Zeroed.

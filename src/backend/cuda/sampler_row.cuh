@@ -12,7 +12,10 @@
 #include <cstdint>
 #include <cstring>
 
+#include "backend/cuda/numeric.cuh"
 #include "backend/cuda/sm90.cuh"
+#include "backend/cuda/warp.cuh"
+#include "base/rounding.h"
 #include "ops/philox.h"
 
 namespace octavo::cuda {
@@ -35,7 +38,7 @@ struct Part {
 
 template <int kCtas = kClusterSize>
 __device__ __forceinline__ Part part_of(const float* row, int vocab) {
-  const int size = ((vocab + kCtas - 1) / kCtas + 3) / 4 * 4;
+  const int size = round_up(divide_up(vocab, kCtas), 4);
   const int begin = min(static_cast<int>(sm90::cluster_rank()) * size, vocab);
   const bool in_fours = reinterpret_cast<uintptr_t>(row) % 16 == 0 && vocab % 4 == 0;
   return {row, begin, min(begin + size, vocab), in_fours};
@@ -114,11 +117,6 @@ __device__ __forceinline__ float warp_max(float x) {
 __device__ __forceinline__ float warp_min(float x) {
   return value_of(__reduce_min_sync(kAllLanes, key_of(x)));
 }
-__device__ __forceinline__ float warp_sum(float x) {
-#pragma unroll
-  for (int mask = 16; mask > 0; mask /= 2) x += __shfl_xor_sync(kAllLanes, x, mask);
-  return x;
-}
 
 // In shared memory: where the peers put their warps' partial results, and how one knows that all
 // have come.
@@ -191,13 +189,8 @@ class Cluster {
 };
 
 inline constexpr float kLog2e = 1.44269504f;
-__device__ __forceinline__ float exp2_of(float x) {  // x <= 0; relative error 2e-7
-  float power;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
-  return power;
-}
 __device__ __forceinline__ float exp_of(float x) {
-  return exp2_of(__fmul_rn(x, kLog2e));
+  return exp2_fast(__fmul_rn(x, kLog2e));
 }
 
 // Sum of exp(x - max).
@@ -396,7 +389,7 @@ __device__ __forceinline__ float noise_bound(uint32_t word) {
 
 // A noise >= g takes v <= exp(-g): a word at least this. 1e-4 covers the roundings.
 __device__ __forceinline__ uint32_t noise_from(float g) {
-  const float limit = exp2_of(fmaf(g, -kLog2e, 32.0001f));
+  const float limit = exp2_fast(fmaf(g, -kLog2e, 32.0001f));
   return ~__float2uint_rz(limit + 1.0f);  // saturates
 }
 

@@ -6,16 +6,9 @@
 #include "backend/cuda/activation.cuh"
 #include "backend/cuda/numeric.cuh"
 #include "backend/cuda/skinny_tile.cuh"
+#include "backend/cuda/warp.cuh"
 
 namespace octavo::cuda::skinny {
-
-// Transposes an 8 x 8 matrix of 16-bit values held by a warp, lane l holding columns 2 (l % 4) and
-// the next of row l / 4.
-__device__ __forceinline__ uint32_t transpose8x8(uint32_t pair) {
-  uint32_t transposed;
-  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(transposed) : "r"(pair));
-  return transposed;
-}
 
 // The residual for finish(), in two parts so that it is on its way while the sums are awaited.
 // Lanes hold it as it lies in memory: pairs of neighbours of row x_row + lane / 4.
@@ -70,8 +63,7 @@ __device__ __forceinline__ void prepare_norm(const Args& args, const uint32_t (&
         *reinterpret_cast<uint32_t*>(to + at) = pack2<T>(y.x * gain[half].x, y.y * gain[half].y);
       }
     }
-    sum += __shfl_xor_sync(~0u, sum, 1);
-    sum += __shfl_xor_sync(~0u, sum, 2);
+    sum = quad_sum(sum);
     if (lane % 4 == 0) sums[row] = sum;
   }
 }

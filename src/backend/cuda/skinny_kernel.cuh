@@ -38,12 +38,14 @@
 #include "backend/cuda/driver.h"
 #include "backend/cuda/launch.h"
 #include "backend/cuda/linear_call.h"
+#include "backend/cuda/ring.cuh"
 #include "backend/cuda/skinny_epilogue.cuh"
 #include "backend/cuda/skinny_norm.cuh"
 #include "backend/cuda/skinny_tile.cuh"
 #include "backend/cuda/sm90.cuh"
 #include "backend/cuda/tensor_map.h"
 #include "backend/cuda/wgmma.cuh"
+#include "base/rounding.h"
 
 namespace octavo::cuda::skinny {
 
@@ -65,34 +67,6 @@ struct Sharers {
       : first(cut.owner(tile_begin)), last(cut.owner(tile_end - 1)) {}
   __device__ int count() const { return last - first + 1; }
 };
-
-// Position in a ring: index of the stage, parity of the pass.
-template <int kStages>
-struct Ring {
-  int stage = 0;
-  uint32_t parity = 0;
-  __device__ void next() {
-    if (++stage == kStages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-};
-
-__device__ __forceinline__ unsigned add_acq_rel(unsigned* counter, unsigned value) {
-  unsigned before;
-  asm volatile("atom.add.acq_rel.gpu.global.u32 %0, [%1], %2;"
-               : "=r"(before)
-               : "l"(counter), "r"(value)
-               : "memory");
-  return before;
-}
-
-__device__ __forceinline__ unsigned load_acquire(const unsigned* counter) {
-  unsigned value;
-  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(counter) : "memory");
-  return value;
-}
 
 // Sums on their way from one CTA to another. Their place in memory is zero while nothing is there,
 // so that the data is its own flag: a sum of +0 is sent as -0, which adds nothing either.
@@ -207,13 +181,13 @@ struct Consumer {
   }
 
   // d = the products of the run's next `count` units, which are of one tile.
-  __device__ __forceinline__ void multiply(Sums& d, Ring<C::kStages>& ring, int count) const {
+  __device__ __forceinline__ void multiply(Sums& d, RingPlace& place, int count) const {
     int previous = -1;
     for (int i = 0; i < count; ++i) {
-      sm90::wait(work.full + ring.stage, ring.parity);
+      sm90::wait(work.full + place.stage, place.parity);
       const uint64_t a =
-          sm90::swizzled_tile(work.weight(ring.stage) + warp / 4 * C::kBlocks * 8192);
-      const uint64_t b = sm90::swizzled_tile(work.x(ring.stage));
+          sm90::swizzled_tile(work.weight(place.stage) + warp / 4 * C::kBlocks * 8192);
+      const uint64_t b = sm90::swizzled_tile(work.x(place.stage));
       sm90::fence_products();
 #pragma unroll
       for (int step = 0; step < C::kStageK / 16; ++step) {
@@ -229,8 +203,8 @@ struct Consumer {
       sm90::commit_products();
       sm90::wait_products<1>();  // the stage before this one has been read
       if (previous >= 0) release(previous);
-      previous = ring.stage;
-      ring.next();
+      previous = place.stage;
+      place.advance(C::kStages);
     }
     sm90::wait_products<0>();
     release(previous);
@@ -306,10 +280,10 @@ struct Consumer {
     const auto everybody = static_cast<unsigned>(sharers.count());
     if (lane == 0) {
       unsigned* const counter = arrivals(sharers);
-      while (load_acquire(counter) < everybody) {
+      while (sm90::load_acquire(counter) < everybody) {
       }
       // Everybody counts twice; who finds that all have stopped looking resets the counter.
-      if (add_acq_rel(counter, 1) == 2 * everybody - 1) *counter = 0;
+      if (sm90::add_acq_rel(counter, 1) == 2 * everybody - 1) *counter = 0;
     }
     __syncwarp();
     constexpr int kParts = C::kFragments / C::kAtOnce;
@@ -351,11 +325,11 @@ struct Consumer {
     const int per_tile = args.stages_per_tile;
     const bool by_mail = !C::kShare || args.long_runs;
     bool shares_first = false, shares_last = false;
-    Ring<C::kStages> ring;
+    RingPlace place;
     Sums d;
     for (int unit = work.begin; unit < work.end;) {
       const int tile = unit / per_tile, stop = min(work.end, (tile + 1) * per_tile);
-      multiply(d, ring, stop - unit);
+      multiply(d, place, stop - unit);
       unit = stop;
       const Sharers sharers = work.sharers(tile);
       if (by_mail || sharers.count() == 1) {
@@ -377,7 +351,7 @@ struct Consumer {
           __stcg(partial(sharers, work.group, i), float4{v[0], v[1], v[2], v[3]});
         }
         __syncwarp();
-        if (lane == 0) add_acq_rel(arrivals(sharers), 1);
+        if (lane == 0) sm90::add_acq_rel(arrivals(sharers), 1);
         if (tile == work.begin / per_tile) {
           shares_first = true;
         } else {
@@ -438,11 +412,11 @@ __global__ void __launch_bounds__(C::kThreads, C::kPerSm)
     if (chosen) {
       sm90::wait_for_previous();
       for (int i = 0; i < ahead; ++i) load_x(work, &x_map, i, work.begin + i);
-      Ring<C::kStages> ring;
-      for (int unit = work.begin + ahead; unit < work.end; ++unit, ring.next()) {
-        sm90::wait(work.empty + ring.stage, ring.parity);
-        load_weight(work, &weight_map, ring.stage, unit);
-        load_x(work, &x_map, ring.stage, unit);
+      RingPlace place;  // the first round is over
+      for (int unit = work.begin + ahead; unit < work.end; ++unit, place.advance(C::kStages)) {
+        sm90::wait(work.empty + place.stage, place.parity);
+        load_weight(work, &weight_map, place.stage, unit);
+        load_x(work, &x_map, place.stage, unit);
       }
     }
     __syncwarp();
@@ -479,8 +453,8 @@ void launch_skinny_as(const Launch& on, const LinearCall& call, void* workspace)
   static const bool allowed =
       allow_shared_bytes("skinny_linear", skinny_kernel<T, C, kGelu>, C::kSharedBytes);
   if (!allowed) return;
-  const int tiles = (call.n + C::kRows * C::kCluster - 1) / (C::kRows * C::kCluster);
-  const int stages = (call.k + C::kStageK - 1) / C::kStageK;
+  const int tiles = divide_up(call.n, C::kRows * C::kCluster);
+  const int stages = divide_up(call.k, C::kStageK);
   const int units = tiles * stages;
   const int places = multiprocessors() / C::kCluster;
   int groups = std::min(places, units);
@@ -494,7 +468,8 @@ void launch_skinny_as(const Launch& on, const LinearCall& call, void* workspace)
   args.n = call.n;
   args.k = call.k;
   args.stages_per_tile = stages;
-  args.x_rows = C::kCluster == 1 ? call.m : (call.m + 15) / 16 * 8;  // eight rows swizzle together
+  args.x_rows =
+      C::kCluster == 1 ? call.m : divide_up(call.m, 16) * 8;  // eight rows swizzle together
   args.stage_bytes = C::kBoxes * (C::kWeightBox + args.x_rows * C::kCluster * 128);
   args.quotient = units / groups;
   args.remainder = units % groups;
@@ -510,7 +485,7 @@ void launch_skinny_as(const Launch& on, const LinearCall& call, void* workspace)
   args.next_gain = call.next_gain;
   args.weighted = call.weighted;
   args.squares_out = call.squares_out;
-  args.parts_out = (call.n + kPartColumns - 1) / kPartColumns;
+  args.parts_out = divide_up(call.n, kPartColumns);
   args.squares = call.squares;
   args.square_parts = call.square_parts;
   args.norm_eps = call.norm_eps;

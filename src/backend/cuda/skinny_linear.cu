@@ -1,6 +1,7 @@
 #include "backend/cuda/skinny_linear.h"
 
 #include "backend/cuda/skinny_kernel.cuh"
+#include "base/rounding.h"
 
 namespace octavo::cuda {
 namespace skinny {
@@ -26,7 +27,7 @@ bool skinny_linear_takes(const LinearCall& call) {
 }
 
 int skinny_linear_square_parts(const LinearCall& call) {
-  return (call.n + skinny::kPartColumns - 1) / skinny::kPartColumns;
+  return divide_up(call.n, skinny::kPartColumns);
 }
 
 void skinny_linear(const Launch& on, const LinearCall& call, void* workspace) {

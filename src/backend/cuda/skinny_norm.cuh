@@ -4,6 +4,7 @@
 
 #include "backend/cuda/skinny_tile.cuh"
 #include "backend/cuda/sm90.cuh"
+#include "backend/cuda/warp.cuh"
 
 namespace octavo::cuda::skinny {
 
@@ -40,8 +41,7 @@ __device__ __forceinline__ void compute_scales(const Args& args, NormMemory<C>& 
         for (int i = lane % kLanes; i < args.square_parts; i += kLanes) sum += __ldcg(parts + i);
       }
     }
-#pragma unroll
-    for (int step = kLanes / 2; step > 0; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
+    sum = warp_sum<kLanes>(sum);
     if (lane % kLanes == 0) {
       memory.scale[row] = rsqrtf(sum / static_cast<float>(args.k) + args.norm_eps);
     }

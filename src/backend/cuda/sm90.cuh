@@ -67,9 +67,8 @@ __device__ __forceinline__ void wait(uint64_t* barrier, uint32_t parity) {
 }
 
 // --- Bulk copies, global to shared. Sizes and addresses are multiples of 16 bytes.
-// Cache policies of the copy engine (createpolicy's encodings of a whole-range hint).
+// A cache policy of the copy engine (createpolicy's encoding of a whole-range hint).
 inline constexpr uint64_t kEvictFirst = 0x12F0000000000000;
-inline constexpr uint64_t kEvictLast = 0x14F0000000000000;
 
 __device__ __forceinline__ void bulk_load(void* to, const void* from, uint32_t bytes,
                                           uint64_t* barrier, uint64_t policy) {
@@ -86,9 +85,6 @@ __device__ __forceinline__ void bulk_load(void* to, const void* from, uint32_t b
           "r"(shared_address(to)),
       "l"(from), "r"(bytes), "r"(shared_address(barrier))
       : "memory");
-}
-__device__ __forceinline__ void prefetch_to_l2(const void* from, uint32_t bytes) {
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
 }
 
 // A box of a tensor map, coordinates innermost first. The map is a __grid_constant__ parameter.
@@ -129,22 +125,24 @@ __device__ __forceinline__ void load_box_multicast(void* to, const CUtensorMap* 
       "l"(map), "r"(shared_address(barrier)), "r"(x), "r"(y), "h"(mask)
       : "memory");
 }
-__device__ __forceinline__ void store_box(const CUtensorMap* map, const void* from, int x, int y) {
-  asm volatile(
-      "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map),
-      "r"(shared_address(from)), "r"(x), "r"(y)
-      : "memory");
-}
-__device__ __forceinline__ void commit_stores() {
-  asm volatile("cp.async.bulk.commit_group;" ::: "memory");
-}
-template <int kPending>
-__device__ __forceinline__ void wait_stores_read() {  // the shared memory may be reused
-  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kPending) : "memory");
-}
 // Ordinary writes to shared memory become visible to the copy engine and to wgmma.
 __device__ __forceinline__ void fence_shared_for_async() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+// --- Counters in global memory by which the CTAs of a grid wait for each other.
+__device__ __forceinline__ unsigned add_acq_rel(unsigned* counter, unsigned value) {
+  unsigned before;
+  asm volatile("atom.add.acq_rel.gpu.global.u32 %0, [%1], %2;"
+               : "=r"(before)
+               : "l"(counter), "r"(value)
+               : "memory");
+  return before;
+}
+__device__ __forceinline__ unsigned load_acquire(const unsigned* counter) {
+  unsigned value;
+  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(counter) : "memory");
+  return value;
 }
 
 // --- Warpgroup products: fence() before the first, commit() after a group, wait_products<n>()

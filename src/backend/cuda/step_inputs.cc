@@ -5,6 +5,7 @@
 #include <new>
 
 #include "backend/cuda/launch.h"
+#include "base/rounding.h"
 #include "base/status_macros.h"
 
 namespace octavo::cuda {
@@ -53,7 +54,7 @@ Backend::Staged StepInputs::stage(DType dtype, Shape shape) {
   constexpr size_t kAlignment = 64;
   Slot& slot = slots_[current_];
   const size_t bytes = static_cast<size_t>(shape.count()) * size_of(dtype);
-  const size_t end = used_ + (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  const size_t end = used_ + round_up(bytes, kAlignment);
   if (end > slot.bytes) grow(slot, end);
   const Backend::Staged staged{{slot.data + used_, dtype, shape},
                                {device_->data() + used_, dtype, shape, DeviceKind::kCuda}};
