@@ -29,9 +29,9 @@
 namespace octavo::cuda {
 namespace {
 
-// The most rows of x for which the skinny kernel is the fastest; it has too few tiles to keep all
-// SMs at work in small matrices, as those of a layer with hidden size 1024. Up to the second it
-// still beats the kernel for many rows.
+// The most rows of x for which the skinny kernel is the fastest, and the most in small matrices, as
+// those of a layer with hidden size 1024, for which it has too few tiles to keep all SMs at work.
+// Up to the third it still beats the kernel for many rows.
 constexpr int kFewRows = 64, kFewRowsSmall = 32, kMostSkinnyRows = 128;
 // cuBLASLt beats ours with fewer rows of x than this, SwiGLU apart, and in small matrices with
 // fewer than the second.

@@ -105,12 +105,16 @@ Status DeviceArena::back(size_t bytes, size_t piece) {
     driver().release(handle);
     return failure("mapping", more, result);
   }
-  pieces_.push_back({handle, backed_, more});
   CUmemAccessDesc access = {};
   access.location = p.location;
   access.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
   result = driver().set_access(base_ + backed_, more, &access, 1);
-  if (result != CUDA_SUCCESS) return failure("access", more, result);
+  if (result != CUDA_SUCCESS) {
+    driver().unmap(base_ + backed_, more);
+    driver().release(handle);
+    return failure("access", more, result);
+  }
+  pieces_.push_back({handle, backed_, more});
   backed_ += more;
   return ok_status();
 }

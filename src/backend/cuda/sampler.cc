@@ -69,6 +69,7 @@ class CudaSampler final : public Sampler {
     const size_t bytes = sizeof(SlotState) * empty.size();
     if (!allocate(&states_, bytes) ||
         !allocate(&resolved_, sizeof(int32_t) * static_cast<size_t>(max_tokens))) {
+      failure_ = shortage_;
       return;
     }
     // On the stream: a copy elsewhere may return before it is done, and overtake the first
@@ -105,7 +106,9 @@ class CudaSampler final : public Sampler {
     state.top_p = params.top_p;
     state.log_min_p = params.min_p > 0 ? std::log(params.min_p) : -kInfinity;
     state.top_k = params.top_k > 0 && params.top_k < vocab_ ? params.top_k : 0;
+    shortage_ = ok_status();
     set_edits(setup, slot, state);
+    slot.shortage = shortage_;
     store_slot(on_, state, states_ + setup.slot.value);
     staging_.release();
   }
@@ -122,8 +125,12 @@ class CudaSampler final : public Sampler {
     auto pending =
         begin(rows, static_cast<int>(rows.size()), [&](size_t i) { return rows[i].num_logprobs; });
     if (!pending.tokens) return failed();
+    for (const SampleRow& row : rows) {
+      const Status& shortage = slots_.at(static_cast<size_t>(row.slot.value)).shortage;
+      if (!shortage.ok()) shortage_ = shortage;
+    }
     const uint32_t* masks = stage_masks(rows);
-    if (!failure_.ok()) return failed();
+    if (!shortage_.ok()) return failed();
     for (size_t i = 0; i < rows.size(); ++i) {
       const SampleRow& row = rows[i];
       Slot& slot = slots_.at(static_cast<size_t>(row.slot.value));
@@ -145,7 +152,7 @@ class CudaSampler final : public Sampler {
         return Wanted{row_of(logits, rows[i].logits_row), ~rows[i].slot.value};
       });
     }
-    if (!failure_.ok()) return failed();
+    if (!shortage_.ok()) return failed();
     cudaEventRecord(pending.memory->written(), on_.stream);
     return std::move(pending.tokens);
   }
@@ -155,10 +162,12 @@ class CudaSampler final : public Sampler {
     auto pending = begin(rows, 0, [&](size_t i) { return rows[i].num_logprobs; });
     if (!pending.tokens) return failed();
     for (const PromptLogprobRow& row : rows) pending.tokens->targets.push_back(row.target);
-    launch_logprobs(*pending.tokens, pending.memory, rows.size(), [&](size_t i) {
-      const TokenId target = rows[i].target;
-      return Wanted{row_of(logits, rows[i].logits_row), target < 0 ? vocab_ : target};
-    });
+    if (pending.has_logprobs) {
+      launch_logprobs(*pending.tokens, pending.memory, rows.size(), [&](size_t i) {
+        const TokenId target = rows[i].target;
+        return Wanted{row_of(logits, rows[i].logits_row), target < 0 ? vocab_ : target};
+      });
+    }
     cudaEventRecord(pending.memory->written(), on_.stream);
     return std::move(pending.tokens);
   }
@@ -174,6 +183,7 @@ class CudaSampler final : public Sampler {
     int32_t* history = nullptr;
     uint32_t* lists = nullptr;
     size_t lists_capacity = 0;  // words
+    Status shortage;            // of memory for any of it: this request cannot be served
 
     bool bans() const { return drawn < min_tokens; }
   };
@@ -207,9 +217,11 @@ class CudaSampler final : public Sampler {
     return false;
   }
   void out_of_memory() {
-    if (failure_.ok()) failure_ = resource_exhausted("no memory for the sampler");
+    if (shortage_.ok()) shortage_ = resource_exhausted("no memory for the sampler");
   }
-  std::unique_ptr<PendingTokens> failed() const { return std::make_unique<FailedTokens>(failure_); }
+  std::unique_ptr<PendingTokens> failed() const {
+    return std::make_unique<FailedTokens>(failure_.ok() ? shortage_ : failure_);
+  }
 
   // Takes a block if it is needed and not there, gives it back if it is there and not needed.
   template <typename T>
@@ -368,6 +380,7 @@ class CudaSampler final : public Sampler {
   template <typename Row, typename NumLogprobs>
   Pending begin(std::span<const Row> rows, int num_words, NumLogprobs&& num_logprobs) {
     Pending pending;
+    shortage_ = ok_status();
     if (!failure_.ok()) return pending;
     std::vector<PendingLogprobs> logprobs;
     int asked = 0;
@@ -427,7 +440,8 @@ class CudaSampler final : public Sampler {
   int32_t* resolved_ = nullptr;
   std::vector<void*> outgrown_;
   uint32_t call_ = 0;
-  Status failure_;  // once there is one, every call fails
+  Status failure_;   // of the constructor: every call fails
+  Status shortage_;  // of memory, in this call: it fails, and no other
 
   // Filled anew by every call; here because they are large.
   DrawRows greedy_, sampled_;

@@ -390,6 +390,47 @@ TEST(CudaSampler, ReportsLogitsThatAllowNoChoice) {
   }
 }
 
+// All device memory that can be had, until it goes.
+class AllMemory {
+ public:
+  AllMemory() {
+    for (size_t bytes = size_t{1} << 34; bytes >= size_t{1} << 20; bytes /= 2) {
+      void* taken = nullptr;
+      while (cudaMalloc(&taken, bytes) == cudaSuccess) blocks_.push_back(taken);
+    }
+    cudaGetLastError();
+  }
+  ~AllMemory() {
+    for (void* block : blocks_) cudaFree(block);
+  }
+
+ private:
+  std::vector<void*> blocks_;
+};
+
+TEST(CudaSampler, ThatLacksMemoryForOneRequestServesTheNextOnes) {
+  SKIP_WITHOUT_GPU();
+  constexpr int kSize = 1 << 20;  // its penalties want 4 MiB
+  Random random(17);
+  const std::vector<float> logits = random_logits(random, kSize, Logits::kNormal);
+  const DeviceArray on_device(DType::kF32, {1, kSize}, logits);
+  Driver driver(2, kSize);
+  Case c;
+  c.params.temperature = 0;
+  c.params.presence_penalty = 0.5f;
+  const std::vector<SampleRow> rows = {{SlotId(0), 0, {}, -1}};
+  {
+    const AllMemory all;
+    driver.sampler->set_slot(setup_of(0, c));
+    std::vector<SampledToken> results(1);
+    const Status status = driver.sampler->sample(on_device.tensor(), rows)->read(results);
+    EXPECT_EQ(status.code(), StatusCode::kResourceExhausted) << status.to_string();
+  }
+  take_error();
+  driver.sampler->set_slot(setup_of(0, c));
+  EXPECT_EQ(driver.sample(logits, rows)[0].token, expected_token(c, logits));
+}
+
 TEST(CudaSampler, ManyCallsMayBePendingAndSomeNeverRead) {
   SKIP_WITHOUT_GPU();
   Random random(17);
