@@ -4,6 +4,7 @@
 // OCTAVO_LONG_TESTS=1 runs 20 times as many.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <numeric>
 #include <random>

@@ -3,34 +3,31 @@
 // of memory. Compiled per instruction set (vec.h).
 #pragma once
 
+#include <utility>
+
 #include "backend/cpu/linear_problem.h"
 #include "backend/cpu/vec.h"
 
 namespace octavo::cpu::OCTAVO_ISA {
 
 // One step of the transposition: exchanges the off-diagonal blocks of S x S words within blocks of
-// 2S x 2S.
-template <int S>
-OCTAVO_INLINE void exchange_blocks(VecU (&v)[kWidth]) {
-  VecU low, high;
-  for (int j = 0; j < kWidth; ++j) {
-    const uint32_t lane = static_cast<uint32_t>(j);
-    low[j] = (j & S) == 0 ? lane : kWidth + lane - S;
-    high[j] = (j & S) == 0 ? lane + S : kWidth + lane;
-  }
+// 2S x 2S. `lane` is 0 … kWidth - 1.
+template <int S, int... lane>
+OCTAVO_INLINE void exchange_blocks(VecU (&v)[kWidth], std::integer_sequence<int, lane...>) {
   for (int i = 0; i < kWidth; ++i) {
     if ((i & S) != 0) continue;
     const VecU a = v[i], b = v[i + S];
-    v[i] = __builtin_shuffle(a, b, low);
-    v[i + S] = __builtin_shuffle(a, b, high);
+    v[i] = __builtin_shufflevector(a, b, ((lane & S) == 0 ? lane : kWidth + lane - S)...);
+    v[i + S] = __builtin_shufflevector(a, b, ((lane & S) == 0 ? lane + S : kWidth + lane)...);
   }
 }
 
 OCTAVO_INLINE void transpose(VecU (&v)[kWidth]) {
-  if constexpr (kWidth >= 16) exchange_blocks<8>(v);
-  if constexpr (kWidth >= 8) exchange_blocks<4>(v);
-  exchange_blocks<2>(v);
-  exchange_blocks<1>(v);
+  constexpr auto lanes = std::make_integer_sequence<int, kWidth>{};
+  if constexpr (kWidth >= 16) exchange_blocks<8>(v, lanes);
+  if constexpr (kWidth >= 8) exchange_blocks<4>(v, lanes);
+  exchange_blocks<2>(v, lanes);
+  exchange_blocks<1>(v, lanes);
 }
 
 // kWidth rows by kWidth words, to word-major order: out + 64 * word + 4 * row.

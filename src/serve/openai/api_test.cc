@@ -8,8 +8,6 @@
 namespace octavo::serve {
 namespace {
 
-constexpr std::string_view kJson = "Content-Type: application/json\r\n";
-
 TEST(Completions, WholeAnswer) {
   TestServer server;
   TestClient client(server.port());
