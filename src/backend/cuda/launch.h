@@ -84,7 +84,7 @@ void launch(const char* name, const Launch& on, const Grid& grid, void (*kernel)
 }
 
 // Lets `kernel` use up to `bytes` of dynamic shared memory. Once per kernel, before its first
-// launch: keep the call in a function-local static.
+// launch: keep the call in a function-local static. Where it fails so does every launch, by name.
 template <typename... Params>
 bool allow_shared_bytes(const char* name, void (*kernel)(Params...), size_t bytes) {
   const cudaError_t error =

@@ -380,9 +380,8 @@ __global__ __launch_bounds__(Layout<T, kDim>::kThreads,
 template <typename T, int kDim>
 void start(const Launch& on, const PagedLayer& layer, const Params& p, int tokens, int ctas) {
   using L = Layout<T, kDim>;
-  static const bool allowed =
+  static const bool allowed [[maybe_unused]] =
       allow_shared_bytes("prefill attention", attend_kernel<T, kDim>, L::kSharedBytes);
-  if (!allowed) return;
   // Boxes divide blocks and tiles: the largest power of two in the block size, up to a tile.
   const int box_keys = std::min(layer.block_size & -layer.block_size, L::kKeys);
   const int64_t lines = int64_t{layer.num_blocks} * layer.num_kv_heads * layer.block_size;
