@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "base/testing_directory.h"
+#include "base/testing_files.h"
 #include "octavo/value.h"
 #include "text/chat_template.h"
 #include "text/template_file.h"
@@ -27,17 +27,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using Ids = std::vector<TokenId>;
-
-fs::path shared_folder() {
-  if (const char* set = std::getenv("OCTAVO_SHARED")) return set;
-  return fs::path(OCTAVO_SOURCE_DIR) / ".." / "shared";
-}
-
-std::string read_file(const fs::path& path) {
-  std::ostringstream out;
-  out << std::ifstream(path, std::ios::binary).rdbuf();
-  return out.str();
-}
+using octavo::testing::read_file;
+using octavo::testing::shared_folder;
 
 Value parsed(std::string_view json) {
   auto value = parse_json(json);

@@ -7,10 +7,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
-#include <cstdlib>
 #include <ctime>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <sstream>
 #include <string>
@@ -18,26 +16,17 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/testing_files.h"
 #include "octavo/value.h"
 
 namespace octavo::text {
 namespace {
 
 namespace fs = std::filesystem;
+using octavo::testing::read_file;
+using octavo::testing::shared_folder;
 
 constexpr int kGoldensThatPass = 1248;  // of 1,248
-
-std::string read_file(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::stringstream text;
-  text << in.rdbuf();
-  return std::move(text).str();
-}
-
-fs::path shared_folder() {
-  if (const char* set = std::getenv("OCTAVO_SHARED")) return set;
-  return fs::path(OCTAVO_SOURCE_DIR) / ".." / "shared";
-}
 
 // The clock of the goldens: 2026-07-26 12:34:56, local time.
 int64_t golden_clock() {

@@ -3,11 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
-#include <cstdlib>
-#include <fstream>
 #include <sstream>
 
 #include "base/json_writer.h"
+#include "base/testing_files.h"
 #include "octavo/value.h"
 #include "text/testing_tokenizer.h"
 
@@ -16,24 +15,16 @@ namespace {
 
 namespace fs = std::filesystem;
 using Ids = std::vector<TokenId>;
+using octavo::testing::read_file;
+using octavo::testing::shared_folder;
 
-fs::path shared_dir() {
-  const char* set = std::getenv("OCTAVO_SHARED");
-  return set != nullptr ? fs::path(set) : fs::path(OCTAVO_SOURCE_DIR) / ".." / "shared";
-}
 fs::path goldens_dir(const std::string& name) {
-  return shared_dir() / "data" / "tokenizers" / name;
+  return shared_folder() / "data" / "tokenizers" / name;
 }
 
 fs::path tokenizer_path(const std::string& name) {
   if (name == "octavo-tiny") return octavo_tiny_path();
   return goldens_dir(name);
-}
-
-std::string read_file(const fs::path& path) {
-  std::ostringstream out;
-  out << std::ifstream(path, std::ios::binary).rdbuf();
-  return out.str();
 }
 
 std::string read_xz(const fs::path& path) {
@@ -82,7 +73,7 @@ void check_golden(const Tokenizer& tokenizer, const Value& golden) {
 struct GoldenCase {
   std::string tokenizer, goldens;
 };
-class Goldens : public testing::TestWithParam<GoldenCase> {};
+class Goldens : public ::testing::TestWithParam<GoldenCase> {};
 
 TEST_P(Goldens, ShortTexts) {
   const fs::path path = goldens_dir(GetParam().goldens) / "goldens.jsonl";
@@ -105,19 +96,19 @@ TEST_P(Goldens, LongParagraph) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Goldens,
-                         testing::Values(GoldenCase{"octavo-tiny", "octavo-tiny"},
-                                         GoldenCase{"gpt2", "gpt2"}, GoldenCase{"qwen2", "qwen2"},
-                                         GoldenCase{"llama2", "llama2"},
-                                         GoldenCase{"mistral", "mistral"},
-                                         GoldenCase{"torchtitan_test", "torchtitan_test"},
-                                         GoldenCase{"scalellm_test", "gpt2"}),
+                         ::testing::Values(GoldenCase{"octavo-tiny", "octavo-tiny"},
+                                           GoldenCase{"gpt2", "gpt2"}, GoldenCase{"qwen2", "qwen2"},
+                                           GoldenCase{"llama2", "llama2"},
+                                           GoldenCase{"mistral", "mistral"},
+                                           GoldenCase{"torchtitan_test", "torchtitan_test"},
+                                           GoldenCase{"scalellm_test", "gpt2"}),
                          [](const auto& param) {
                            std::string name = param.param.tokenizer;
                            std::erase_if(name, [](char c) { return c == '-' || c == '_'; });
                            return name;
                          });
 
-class StreamGoldens : public testing::TestWithParam<std::string> {};
+class StreamGoldens : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(StreamGoldens, PieceByPiece) {
   const fs::path path = goldens_dir(GetParam()) / "goldens_stream.jsonl";
@@ -139,7 +130,7 @@ TEST_P(StreamGoldens, PieceByPiece) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, StreamGoldens, testing::Values("gpt2", "llama2", "octavo-tiny"),
+INSTANTIATE_TEST_SUITE_P(All, StreamGoldens, ::testing::Values("gpt2", "llama2", "octavo-tiny"),
                          [](const auto& param) {
                            return param.param == "octavo-tiny" ? "octavotiny" : param.param;
                          });

@@ -6,11 +6,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <vector>
 
+#include "base/testing_files.h"
 #include "octavo/text.h"
 #include "octavo/value.h"
 
@@ -25,11 +24,6 @@ inline std::filesystem::path source_dir() {
 
 inline std::filesystem::path golden_folder(const std::string& name) {
   return source_dir() / "tests/data/goldens" / name;
-}
-
-inline std::string read_file(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
 
 struct Golden {

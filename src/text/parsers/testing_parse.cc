@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
+#include "base/testing_files.h"
 #include "text/parsers/json_scanner.h"
 
 namespace octavo::text {
@@ -76,10 +75,7 @@ Sample plain(const std::string& text) {
 }
 
 std::filesystem::path templates_folder() {
-  const char* set = std::getenv("OCTAVO_SHARED");
-  const std::filesystem::path shared =
-      set != nullptr ? set : std::filesystem::path(OCTAVO_SOURCE_DIR) / ".." / "shared";
-  return shared / "data/chat_templates";
+  return testing::shared_folder() / "data/chat_templates";
 }
 
 Value sample_tools() {

@@ -1,0 +1,26 @@
+// For tests: the files beside the project, and how to read one.
+#pragma once
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <utility>
+
+namespace octavo::testing {
+
+// Third-party data, which are no part of the project: tests skip by name where they are not there.
+inline std::filesystem::path shared_folder() {
+  if (const char* set = std::getenv("OCTAVO_SHARED")) return set;
+  return std::filesystem::path(OCTAVO_SOURCE_DIR) / ".." / "shared";
+}
+
+// Empty if it cannot be read.
+inline std::string read_file(const std::filesystem::path& path) {
+  std::ostringstream bytes;
+  bytes << std::ifstream(path, std::ios::binary).rdbuf();
+  return std::move(bytes).str();
+}
+
+}  // namespace octavo::testing
