@@ -198,8 +198,8 @@ void ModelRunner::run_or_replay() {
   backend_.end_recording();
   if (wanted && !backend_.wants_recording(key) && log_enabled(LogLevel::kDebug)) {
     char text[64];
-    snprintf(text, sizeof text, "recorded the step of %d rows in %.2f ms", rows,
-             1000 * (steady_seconds() - begin));
+    std::snprintf(text, sizeof text, "recorded the step of %d rows in %.2f ms", rows,
+                  1000 * (steady_seconds() - begin));
     log_debug("engine", text);
   }
 }

@@ -69,7 +69,7 @@ class CudaSampler final : public Sampler {
     const size_t bytes = sizeof(SlotState) * empty.size();
     if (!allocate(&states_, bytes) ||
         !allocate(&resolved_, sizeof(int32_t) * static_cast<size_t>(max_tokens))) {
-      failure_ = shortage_;
+      failure_ = no_memory();
       return;
     }
     // On the stream: a copy elsewhere may return before it is done, and overtake the first
@@ -106,9 +106,9 @@ class CudaSampler final : public Sampler {
     state.top_p = params.top_p;
     state.log_min_p = params.min_p > 0 ? std::log(params.min_p) : -kInfinity;
     state.top_k = params.top_k > 0 && params.top_k < vocab_ ? params.top_k : 0;
-    shortage_ = ok_status();
+    lacks_memory_ = false;
     set_edits(setup, slot, state);
-    slot.shortage = shortage_;
+    slot.lacks_memory = lacks_memory_;
     store_slot(on_, state, states_ + setup.slot.value);
     staging_.release();
   }
@@ -126,11 +126,10 @@ class CudaSampler final : public Sampler {
         begin(rows, static_cast<int>(rows.size()), [&](size_t i) { return rows[i].num_logprobs; });
     if (!pending.tokens) return failed();
     for (const SampleRow& row : rows) {
-      const Status& shortage = slots_.at(static_cast<size_t>(row.slot.value)).shortage;
-      if (!shortage.ok()) shortage_ = shortage;
+      if (slots_.at(static_cast<size_t>(row.slot.value)).lacks_memory) out_of_memory();
     }
     const uint32_t* masks = stage_masks(rows);
-    if (!shortage_.ok()) return failed();
+    if (lacks_memory_) return failed();
     for (size_t i = 0; i < rows.size(); ++i) {
       const SampleRow& row = rows[i];
       Slot& slot = slots_.at(static_cast<size_t>(row.slot.value));
@@ -152,7 +151,7 @@ class CudaSampler final : public Sampler {
         return Wanted{row_of(logits, rows[i].logits_row), ~rows[i].slot.value};
       });
     }
-    if (!shortage_.ok()) return failed();
+    if (lacks_memory_) return failed();
     cudaEventRecord(pending.memory->written(), on_.stream);
     return std::move(pending.tokens);
   }
@@ -183,7 +182,7 @@ class CudaSampler final : public Sampler {
     int32_t* history = nullptr;
     uint32_t* lists = nullptr;
     size_t lists_capacity = 0;  // words
-    Status shortage;            // of memory for any of it: this request cannot be served
+    bool lacks_memory = false;  // for any of it: this request cannot be served
 
     bool bans() const { return drawn < min_tokens; }
   };
@@ -216,11 +215,10 @@ class CudaSampler final : public Sampler {
     out_of_memory();
     return false;
   }
-  void out_of_memory() {
-    if (shortage_.ok()) shortage_ = resource_exhausted("no memory for the sampler");
-  }
+  void out_of_memory() { lacks_memory_ = true; }
+  static Status no_memory() { return resource_exhausted("no memory for the sampler"); }
   std::unique_ptr<PendingTokens> failed() const {
-    return std::make_unique<FailedTokens>(failure_.ok() ? shortage_ : failure_);
+    return std::make_unique<FailedTokens>(failure_.ok() ? no_memory() : failure_);
   }
 
   // Takes a block if it is needed and not there, gives it back if it is there and not needed.
@@ -380,7 +378,7 @@ class CudaSampler final : public Sampler {
   template <typename Row, typename NumLogprobs>
   Pending begin(std::span<const Row> rows, int num_words, NumLogprobs&& num_logprobs) {
     Pending pending;
-    shortage_ = ok_status();
+    lacks_memory_ = false;
     if (!failure_.ok()) return pending;
     std::vector<PendingLogprobs> logprobs;
     int asked = 0;
@@ -440,8 +438,8 @@ class CudaSampler final : public Sampler {
   int32_t* resolved_ = nullptr;
   std::vector<void*> outgrown_;
   uint32_t call_ = 0;
-  Status failure_;   // of the constructor: every call fails
-  Status shortage_;  // of memory, in this call: it fails, and no other
+  Status failure_;             // of the constructor: every call fails
+  bool lacks_memory_ = false;  // in this call: it fails, and no other
 
   // Filled anew by every call; here because they are large.
   DrawRows greedy_, sampled_;
