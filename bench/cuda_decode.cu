@@ -60,14 +60,29 @@ __global__ void do_nothing() {
 
 constexpr size_t kPoolBytes = size_t{5} << 30;  // of keys, and of values
 
-template <typename Int>
-Int* on_device(const std::vector<Int>& values) {
-  void* data = nullptr;
-  check(cudaMalloc(&data, values.size() * sizeof(Int)), "malloc");
-  check(cudaMemcpy(data, values.data(), values.size() * sizeof(Int), cudaMemcpyHostToDevice),
-        "memcpy");
-  return static_cast<Int*>(data);
-}
+// Device memory of one measurement.
+class Memory {
+ public:
+  ~Memory() {
+    for (void* block : blocks_) cudaFree(block);
+  }
+  void* take(size_t bytes) {
+    void* block = nullptr;
+    check(cudaMalloc(&block, bytes), "malloc");
+    blocks_.push_back(block);
+    return block;
+  }
+  template <typename Value>
+  Value* copy(const std::vector<Value>& values) {
+    const size_t bytes = values.size() * sizeof(Value);
+    void* block = take(bytes);
+    check(cudaMemcpy(block, values.data(), bytes, cudaMemcpyHostToDevice), "memcpy");
+    return static_cast<Value*>(block);
+  }
+
+ private:
+  std::vector<void*> blocks_;
+};
 
 struct Shape {
   const char* name;
@@ -155,24 +170,23 @@ void measure(const Pools& pools, const Shape& shape, int num_rows, int begin, in
       std::min<int64_t>(kPoolBytes / half, std::max<int64_t>(2, (300 << 20) / half)));
   const int launches = std::max(distinct, 32);
 
+  Memory memory;
   PagedRows rows;
   rows.num_rows = rows.num_decode_rows = rows.num_tokens = num_rows;
-  rows.row_begin = on_device(row_begin);
-  rows.kv_len = on_device(kv_len);
-  rows.block_begin = on_device(block_begin);
-  rows.blocks = on_device(blocks);
+  rows.row_begin = memory.copy(row_begin);
+  rows.kv_len = memory.copy(kv_len);
+  rows.block_begin = memory.copy(block_begin);
+  rows.blocks = memory.copy(blocks);
   SharedPrefixes prefixes;
   if (share) {
     prefixes.capacity = SharedPrefixes::kMaxGroups;
-    prefixes.num_groups = on_device<int>({1});
-    prefixes.prefix_len = on_device<int>({shared});
-    prefixes.member_begin = on_device<int>({0, num_rows});
-    prefixes.members = on_device(members);
+    prefixes.num_groups = memory.copy<int>({1});
+    prefixes.prefix_len = memory.copy<int>({shared});
+    prefixes.member_begin = memory.copy<int>({0, num_rows});
+    prefixes.members = memory.copy(members);
   }
-  void* workspace;
-  check(cudaMalloc(&workspace, decode_workspace_bytes(num_rows, shape.num_q_heads,
-                                                      shape.num_kv_heads, shape.head_dim)),
-        "malloc");
+  void* const workspace = memory.take(
+      decode_workspace_bytes(num_rows, shape.num_q_heads, shape.num_kv_heads, shape.head_dim));
   cudaStream_t stream;
   check(cudaStreamCreate(&stream), "stream");
   PagedLayer layer;
@@ -213,12 +227,6 @@ void measure(const Pools& pools, const Shape& shape, int num_rows, int begin, in
   std::fflush(stdout);
   if (const DeviceError error = take_error(); error.code != cudaSuccess)
     std::printf("%s: %s\n", error.op, cudaGetErrorString(error.code));
-  for (const void* p :
-       {(const void*)rows.row_begin, (const void*)rows.kv_len, (const void*)rows.block_begin,
-        (const void*)rows.blocks, (const void*)prefixes.num_groups,
-        (const void*)prefixes.prefix_len, (const void*)prefixes.member_begin,
-        (const void*)prefixes.members, (const void*)workspace})
-    cudaFree(const_cast<void*>(p));
   cudaStreamDestroy(stream);
 }
 
@@ -237,20 +245,19 @@ void measure_layers(const Pools& pools, const void* weights, int num_rows, int t
   for (int i = 0; i < tokens * shape.head_dim; ++i)
     turns.push_back(i % shape.head_dim < shape.head_dim / 2 ? 1 : 0);
 
+  Memory memory;
   PagedRows rows;
   rows.num_rows = rows.num_decode_rows = rows.num_tokens = num_rows;
-  rows.row_begin = on_device(row_begin);
-  rows.kv_len = on_device(std::vector<int>(num_rows, tokens));
-  rows.block_begin = on_device(block_begin);
-  rows.blocks = on_device(blocks);
-  const float* cos_sin = on_device(turns);
-  void *workspace, *product_workspace, *qkv;
-  check(cudaMalloc(&workspace, decode_workspace_bytes(num_rows, shape.num_q_heads,
-                                                      shape.num_kv_heads, shape.head_dim)),
-        "malloc");
-  check(cudaMalloc(&product_workspace, skinny_linear_workspace_bytes()), "malloc");
+  rows.row_begin = memory.copy(row_begin);
+  rows.kv_len = memory.copy(std::vector<int>(num_rows, tokens));
+  rows.block_begin = memory.copy(block_begin);
+  rows.blocks = memory.copy(blocks);
+  const float* cos_sin = memory.copy(turns);
+  void* const workspace = memory.take(
+      decode_workspace_bytes(num_rows, shape.num_q_heads, shape.num_kv_heads, shape.head_dim));
+  void* const product_workspace = memory.take(skinny_linear_workspace_bytes());
   check(cudaMemset(product_workspace, 0, skinny_linear_workspace_bytes()), "memset");
-  check(cudaMalloc(&qkv, size_t{2} * num_rows * kQkv), "malloc");
+  void* const qkv = memory.take(size_t{2} * num_rows * kQkv);
   cudaStream_t stream;
   check(cudaStreamCreate(&stream), "stream");
 
@@ -308,11 +315,6 @@ void measure_layers(const Pools& pools, const void* weights, int num_rows, int t
   std::fflush(stdout);
   if (const DeviceError error = take_error(); error.code != cudaSuccess)
     std::printf("%s: %s\n", error.op, cudaGetErrorString(error.code));
-  for (const void* p :
-       {(const void*)rows.row_begin, (const void*)rows.kv_len, (const void*)rows.block_begin,
-        (const void*)rows.blocks, (const void*)cos_sin, (const void*)workspace,
-        (const void*)product_workspace, (const void*)qkv})
-    cudaFree(const_cast<void*>(p));
   cudaStreamDestroy(stream);
 }
 

@@ -211,25 +211,7 @@ TEST(ClusterLinear, RefusesWhatItCannotDo) {
 
 TEST(ClusterLinear, CarriesNormsInBFloat16Alone) {
   SKIP_WITHOUT_GPU();
-  const float value = 1;
-  LinearCall first, second;
-  first.m = second.m = 100;
-  first.n = first.k = second.n = second.k = 64;
-  first.next_gain = &value;
-  second.squares = &value;
-  const auto expect_takes = [&](bool takes_first, bool takes_second) {
-    EXPECT_EQ(cluster_linear_takes(first), takes_first);
-    EXPECT_EQ(cluster_linear_takes(second), takes_second);
-  };
-  expect_takes(true, true);
-  first.out_is_float = second.out_is_float = true;
-  expect_takes(false, true);
-  first.out_is_float = second.out_is_float = false;
-  first.activation = second.activation = Activation::kSwiGlu;
-  expect_takes(false, true);
-  first.activation = second.activation = Activation::kNone;
-  first.dtype = second.dtype = DType::kF16;
-  expect_takes(false, false);
+  testing::expect_carries_norms_in_bfloat16_alone(100, cluster_linear_takes);
 }
 
 TEST(ClusterLinear, LeavesWideMatricesToOthersUnlessTheyAreGated) {

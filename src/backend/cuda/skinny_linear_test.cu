@@ -183,28 +183,15 @@ TEST(SkinnyLinear, RefusesWhatItCannotDo) {
 }
 
 TEST(SkinnyLinear, CarriesNormsInBFloat16UpToSixtyFourRows) {
+  testing::expect_carries_norms_in_bfloat16_alone(64, skinny_linear_takes);
   const float value = 1;
   LinearCall first, second;
-  first.m = second.m = 64;
+  first.m = second.m = 65;
   first.n = first.k = second.n = second.k = 64;
   first.next_gain = &value;
   second.squares = &value;
-  const auto expect_takes = [&](bool takes_first, bool takes_second) {
-    EXPECT_EQ(skinny_linear_takes(first), takes_first);
-    EXPECT_EQ(skinny_linear_takes(second), takes_second);
-  };
-  expect_takes(true, true);
-  first.m = second.m = 65;
-  expect_takes(false, false);
-  first.m = second.m = 64;
-  first.out_is_float = second.out_is_float = true;
-  expect_takes(false, true);
-  first.out_is_float = second.out_is_float = false;
-  first.activation = second.activation = Activation::kSwiGlu;
-  expect_takes(false, true);
-  first.activation = second.activation = Activation::kNone;
-  first.dtype = second.dtype = DType::kF16;
-  expect_takes(false, false);
+  EXPECT_FALSE(skinny_linear_takes(first));
+  EXPECT_FALSE(skinny_linear_takes(second));
 }
 
 }  // namespace

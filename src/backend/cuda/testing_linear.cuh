@@ -364,4 +364,29 @@ void expect_same_bits_in_batches(const ProductOptions& options,
   }
 }
 
+// Which calls of `m` rows carry norms, by `takes` of a LinearCall: both products of bfloat16, and
+// of these the first only with a plain result of 16 bits.
+template <typename Takes>
+void expect_carries_norms_in_bfloat16_alone(int m, const Takes& takes) {
+  const float value = 1;
+  LinearCall first, second;
+  first.m = second.m = m;
+  first.n = first.k = second.n = second.k = 64;
+  first.next_gain = &value;
+  second.squares = &value;
+  const auto expect_takes = [&](bool takes_first, bool takes_second) {
+    EXPECT_EQ(takes(first), takes_first);
+    EXPECT_EQ(takes(second), takes_second);
+  };
+  expect_takes(true, true);
+  first.out_is_float = second.out_is_float = true;
+  expect_takes(false, true);
+  first.out_is_float = second.out_is_float = false;
+  first.activation = second.activation = Activation::kSwiGlu;
+  expect_takes(false, true);
+  first.activation = second.activation = Activation::kNone;
+  first.dtype = second.dtype = DType::kF16;
+  expect_takes(false, false);
+}
+
 }  // namespace octavo::cuda::testing
