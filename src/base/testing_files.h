@@ -1,4 +1,4 @@
-// For tests: the files beside the project, and how to read one.
+// For tests: where the project's files are and those beside it, and how to read one.
 #pragma once
 
 #include <cstdlib>
@@ -9,6 +9,13 @@
 #include <utility>
 
 namespace octavo::testing {
+
+// The tree's root: where OCTAVO_SOURCE_DIR says, for programs that run elsewhere than they were
+// built.
+inline std::filesystem::path source_dir() {
+  const char* given = std::getenv("OCTAVO_SOURCE_DIR");
+  return given ? given : OCTAVO_SOURCE_DIR;
+}
 
 // Third-party data, which are no part of the project: tests skip by name where they are not there.
 inline std::filesystem::path shared_folder() {

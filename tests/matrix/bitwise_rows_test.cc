@@ -13,16 +13,15 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <random>
 #include <sstream>
 #include <thread>
 
-#include "backend/cuda/device.h"
+#include "base/testing_files.h"
 #include "octavo/llm.h"
 #include "octavo/value.h"
+#include "testing_gpu.h"
 
 namespace octavo {
 namespace {
@@ -39,11 +38,6 @@ struct Target {
   bool batch_invariant = false;
   bool on_gpu() const { return std::strcmp(device, "cuda") == 0; }
 };
-
-std::string source_dir() {
-  const char* given = std::getenv("OCTAVO_SOURCE_DIR");
-  return given ? given : OCTAVO_SOURCE_DIR;
-}
 
 struct Setting {
   int company, chunk, prefix_cache, preempted, async, threads;
@@ -128,9 +122,8 @@ Prompts random_prompts() {
 // Pieces of what the model was made to read: the reference's prompts and answers, in a row.
 // Rounding moves the model's opinion of random tokens further than of these.
 Prompts written_prompts() {
-  std::ifstream file(source_dir() + "/tests/data/octavo-tiny-reference.json");
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  const auto reference = parse_json(text);
+  const auto reference = parse_json(
+      testing::read_file(testing::source_dir() / "tests/data/octavo-tiny-reference.json"));
   std::vector<TokenId> stream;
   if (reference.ok()) {
     for (const Value& prompt : reference->find("prompts")->as_list()) {
@@ -186,7 +179,7 @@ SamplingParams watched(const Target& target) {
 EngineOptions options_for(const Setting& s, const Target& target) {
   const std::string dtype = target.dtype;
   EngineOptions o;
-  o.model.model = source_dir() + "/models/octavo-tiny";
+  o.model.model = testing::source_dir() / "models/octavo-tiny";
   o.model.dtype = dtype;
   o.device.device = target.device;
   o.device.batch_invariant = target.batch_invariant;
@@ -254,17 +247,11 @@ std::vector<Setting> chosen_settings() {
   return whole ? all_settings() : pairwise(all_settings());
 }
 
-#define SKIP_WITHOUT(target)                                                 \
-  if ((target).on_gpu() && !(cuda::any_gpu() && cuda::open_device().ok())) { \
-    GTEST_SKIP() << "needs a Hopper GPU";                                    \
-  }                                                                          \
-  static_assert(true)
-
-class BitwiseRows : public testing::TestWithParam<Target> {};
+class BitwiseRows : public ::testing::TestWithParam<Target> {};
 
 TEST_P(BitwiseRows, LogitsAreEqualBitForBitUnderEverySetting) {
   const Target target = GetParam();
-  SKIP_WITHOUT(target);
+  if (target.on_gpu() && !testing::has_hopper()) GTEST_SKIP() << "needs a Hopper GPU";
   const Prompts prompts = random_prompts();
   const std::vector<Answer> expected = run(kPlain, target, prompts);
   ASSERT_EQ(expected.size(), static_cast<size_t>(kTargets));
@@ -286,9 +273,9 @@ TEST_P(BitwiseRows, LogitsAreEqualBitForBitUnderEverySetting) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Targets, BitwiseRows,
-                         testing::Values(Target{"cpu", "bfloat16"}, Target{"cpu", "float32"},
-                                         Target{"cuda", "bfloat16", true},
-                                         Target{"cuda", "float16", true}),
+                         ::testing::Values(Target{"cpu", "bfloat16"}, Target{"cpu", "float32"},
+                                           Target{"cuda", "bfloat16", true},
+                                           Target{"cuda", "float16", true}),
                          [](const auto& info) {
                            return std::string(info.param.device) + "_" + info.param.dtype;
                          });
@@ -297,7 +284,7 @@ INSTANTIATE_TEST_SUITE_P(Targets, BitwiseRows,
 // close log-probabilities before it.
 TEST(CloseRows, AnswersOnAGpuAgreeWithFloat32UnderEverySetting) {
   const Target target{"cuda", "bfloat16"};
-  SKIP_WITHOUT(target);
+  if (target.on_gpu() && !testing::has_hopper()) GTEST_SKIP() << "needs a Hopper GPU";
   constexpr float kClearMargin = 0.15f;
   const Prompts prompts = written_prompts();
   const std::vector<Answer> expected = run(kPlain, {"cpu", "float32"}, prompts);

@@ -2,12 +2,13 @@
 // them, nor what is generated around them. octavo-tiny through a ModelRunner, without an engine.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
+#include <filesystem>
 #include <numeric>
 
 #include "backend/cuda/cuda_backend.h"
-#include "backend/cuda/device.h"
+#include "base/testing_files.h"
 #include "engine/model_runner.h"
+#include "testing_gpu.h"
 #include "weights/loader.h"
 
 namespace octavo {
@@ -15,9 +16,8 @@ namespace {
 
 constexpr int kBlock = 32, kMaxLength = 64, kMaxRows = 12;
 
-std::string octavo_tiny() {
-  const char* given = std::getenv("OCTAVO_SOURCE_DIR");
-  return std::string(given ? given : OCTAVO_SOURCE_DIR) + "/models/octavo-tiny";
+std::filesystem::path octavo_tiny() {
+  return testing::source_dir() / "models/octavo-tiny";
 }
 
 // Greedy answers to prompts of which every one has its slot, its row and its blocks throughout.
@@ -142,7 +142,7 @@ std::vector<std::vector<TokenId>> prompts(int count) {
 class PreparedSteps : public ::testing::TestWithParam<bool> {};
 
 TEST_P(PreparedSteps, ChangeNoAnswerOnAGpu) {
-  if (!(cuda::any_gpu() && cuda::open_device().ok())) GTEST_SKIP() << "needs a Hopper GPU";
+  if (!testing::has_hopper()) GTEST_SKIP() << "needs a Hopper GPU";
   constexpr int kSteps = 12;
   Generator before(GetParam()), amid(GetParam());
   // Rows of sizes 1, 2, 4, 8, 12, each made twice.

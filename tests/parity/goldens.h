@@ -15,13 +15,6 @@
 
 namespace octavo::testing {
 
-// The tree's root: where OCTAVO_SOURCE_DIR says, for programs that run elsewhere than they were
-// built.
-inline std::filesystem::path source_dir() {
-  const char* given = std::getenv("OCTAVO_SOURCE_DIR");
-  return given ? given : OCTAVO_SOURCE_DIR;
-}
-
 inline std::filesystem::path golden_folder(const std::string& name) {
   return source_dir() / "tests/data/goldens" / name;
 }
