@@ -493,7 +493,7 @@ StatusOr<std::unique_ptr<Backend>> make_cuda_backend(const CudaOptions& options)
   const auto everything = static_cast<size_t>(device.total_bytes);
   ASSIGN_OR_RETURN(auto weights, DeviceArena::reserve(MemoryTag::kWeights, everything));
   ASSIGN_OR_RETURN(auto activations, DeviceArena::reserve(MemoryTag::kWorkspace, everything));
-  ASSIGN_OR_RETURN(auto inputs, StepInputs::create(stream));
+  ASSIGN_OR_RETURN(auto inputs, StepInputs::create({stream}));
   return std::unique_ptr<Backend>(
       std::make_unique<CudaBackend>(std::move(device), options, stream, std::move(weights),
                                     std::move(activations), std::move(inputs)));

@@ -23,8 +23,8 @@
 //     behind that one starts after it. (An ordinary kernel lets the next one start at once: in a
 //     small model many may be resident together, and the projection be all that this one knows to
 //     have started.)
-//   - The block tables: staged by the copy that begins a step. A copy is complete before any kernel
-//     behind it starts, and begins when all before it are complete.
+//   - The block tables: staged by the copy that begins a step (copy_from_host()). It lets the next
+//     kernel start only when it is done, and writes only when all kernels before it are complete.
 //   - The cached tokens: written by earlier steps, hence before that copy; in this step, only this
 //     kernel writes to this layer's cache. The piece with the newest token is read while nobody
 //     writes it, and the place of that token in it before its key and value are known: the

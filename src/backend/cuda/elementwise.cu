@@ -37,6 +37,16 @@ __device__ float block_sum(float value) {
   return warp_sum(threadIdx.x % 32 < warps ? partial[threadIdx.x % 32] : 0);
 }
 
+__global__ void copy_from_host_kernel(const uint4* from, uint4* to, int64_t count) {
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  uint4 value = {};
+  if (i < count) value = __ldcv(from + i);  // a microsecond's way, while the last step ends
+  sm90::wait_for_previous();
+  if (i < count) to[i] = value;
+  __threadfence();
+  sm90::let_next_start();
+}
+
 template <typename T>
 __global__ void embedding_kernel(const int32_t* ids, const uint4* table, const int32_t* positions,
                                  const uint4* position_table, int vectors, uint4* out) {
@@ -322,6 +332,15 @@ __global__ void noise_kernel(const NoiseCall c) {
 }
 
 }  // namespace
+
+void copy_from_host(const Launch& on, const void* from, void* to, size_t bytes) {
+  if (bytes == 0) return;
+  constexpr int kThreads = 256;
+  const auto count = static_cast<int64_t>(bytes / sizeof(uint4));
+  launch("copy_from_host", on,
+         {dim3(static_cast<unsigned>(divide_up<int64_t>(count, kThreads))), dim3(kThreads)},
+         copy_from_host_kernel, static_cast<const uint4*>(from), static_cast<uint4*>(to), count);
+}
 
 void embedding(const Launch& on, const EmbeddingCall& c) {
   if (c.tokens == 0) return;

@@ -7,6 +7,11 @@
 
 namespace octavo::cuda {
 
+// to[0, bytes) = from[0, bytes), host memory that the device can read; both aligned to 16 bytes, of
+// which `bytes` is a multiple. `from` is read while kernels before this one may still run. The next
+// kernel starts when all is written, so that every kernel behind this one may read it at once.
+void copy_from_host(const Launch& on, const void* from, void* to, size_t bytes);
+
 // Widths (hidden, table columns, …) are multiples of 8 elements, at most kMaxNormWidth for the
 // norms; pointers to rows are 16-byte aligned. dtype is kBF16 or kF16.
 inline constexpr int kMaxNormWidth = 32768;

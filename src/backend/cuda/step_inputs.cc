@@ -4,15 +4,15 @@
 #include <cstring>
 #include <new>
 
-#include "backend/cuda/launch.h"
+#include "backend/cuda/elementwise.h"
 #include "base/rounding.h"
 #include "base/status_macros.h"
 
 namespace octavo::cuda {
 
-StatusOr<std::unique_ptr<StepInputs>> StepInputs::create(cudaStream_t stream) {
+StatusOr<std::unique_ptr<StepInputs>> StepInputs::create(const Launch& on) {
   ASSIGN_OR_RETURN(auto device, DeviceArena::reserve(MemoryTag::kWorkspace, kMaxBytes));
-  std::unique_ptr<StepInputs> inputs(new StepInputs(stream, std::move(device)));
+  std::unique_ptr<StepInputs> inputs(new StepInputs(on, std::move(device)));
   for (Slot& slot : inputs->slots_) {
     if (cudaEventCreateWithFlags(&slot.sent, cudaEventDisableTiming) != cudaSuccess)
       return internal_error("CUDA: cannot create an event");
@@ -64,10 +64,8 @@ Backend::Staged StepInputs::stage(DType dtype, Shape shape) {
 
 void StepInputs::send() {
   Slot& slot = slots_[current_];
-  const cudaError_t error =
-      cudaMemcpyAsync(device_->data(), slot.data, used_, cudaMemcpyHostToDevice, stream_);
-  if (error != cudaSuccess) note_error("the copy of a step's inputs", error);
-  cudaEventRecord(slot.sent, stream_);
+  copy_from_host(on_, slot.data, device_->data(), used_);
+  cudaEventRecord(slot.sent, on_.stream);
 }
 
 }  // namespace octavo::cuda

@@ -1,6 +1,6 @@
-// StepInputs: the integers that the host gives to a step, gathered in pinned memory and sent to one
-// fixed place on the device in one copy. The pinned memory is a ring, so that a step can be filled
-// while the copies of those before it wait their turn. Worker thread.
+// StepInputs: the integers that the host gives to a step, gathered in pinned memory and copied to
+// one fixed place on the device by one kernel. The pinned memory is a ring, so that a step can be
+// filled while the copies of those before it wait their turn. Worker thread.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -9,13 +9,14 @@
 #include <memory>
 
 #include "backend/cuda/device_arena.h"
+#include "backend/cuda/launch.h"
 #include "ops/backend.h"
 
 namespace octavo::cuda {
 
 class StepInputs {
  public:
-  static StatusOr<std::unique_ptr<StepInputs>> create(cudaStream_t stream);
+  static StatusOr<std::unique_ptr<StepInputs>> create(const Launch& on);
   ~StepInputs();
 
   void begin_step();
@@ -33,11 +34,11 @@ class StepInputs {
     size_t bytes = 0;
     cudaEvent_t sent = nullptr;
   };
-  StepInputs(cudaStream_t stream, std::unique_ptr<DeviceArena> device)
-      : stream_(stream), device_(std::move(device)) {}
+  StepInputs(const Launch& on, std::unique_ptr<DeviceArena> device)
+      : on_(on), device_(std::move(device)) {}
   void grow(Slot& slot, size_t bytes);
 
-  cudaStream_t stream_;
+  const Launch on_;
   std::unique_ptr<DeviceArena> device_;
   std::array<Slot, kSlots> slots_;
   int current_ = 0;
