@@ -187,6 +187,9 @@ void measure(const Pools& pools, const Shape& shape, int num_rows, int begin, in
   }
   void* const workspace = memory.take(
       decode_workspace_bytes(num_rows, shape.num_q_heads, shape.num_kv_heads, shape.head_dim));
+  check(cudaMemset(workspace, 0,
+                   decode_mail_bytes(shape.num_q_heads, shape.num_kv_heads, shape.head_dim)),
+        "memset");
   cudaStream_t stream;
   check(cudaStreamCreate(&stream), "stream");
   PagedLayer layer;
@@ -255,6 +258,9 @@ void measure_layers(const Pools& pools, const void* weights, int num_rows, int t
   const float* cos_sin = memory.copy(turns);
   void* const workspace = memory.take(
       decode_workspace_bytes(num_rows, shape.num_q_heads, shape.num_kv_heads, shape.head_dim));
+  check(cudaMemset(workspace, 0,
+                   decode_mail_bytes(shape.num_q_heads, shape.num_kv_heads, shape.head_dim)),
+        "memset");
   void* const product_workspace = memory.take(skinny_linear_workspace_bytes());
   check(cudaMemset(product_workspace, 0, skinny_linear_workspace_bytes()), "memset");
   void* const qkv = memory.take(size_t{2} * num_rows * kQkv);

@@ -37,13 +37,16 @@ struct SharedPrefixes {
 bool decode_attention_takes(const PagedLayer& layer, int num_q_heads);
 
 // Enough for steps of up to max_rows decode rows (at most kMaxDecodeRows), with or without groups.
-// It need not be cleared. Calls of plan_decode() and decode_attention() with one workspace follow
-// each other on one stream.
+// Its first decode_mail_bytes() are zero before the first call. Calls of plan_decode() and
+// decode_attention() with one workspace are of one shape, and follow each other on one stream.
 inline constexpr int kMaxDecodeRows = 4096;
+size_t decode_mail_bytes(int num_q_heads, int num_kv_heads, int head_dim);
 size_t decode_workspace_bytes(int max_rows, int num_q_heads, int num_kv_heads, int head_dim);
 
-// Before the first layer of a step; `layer` is any layer of the cache group. The next kernel starts
-// when the plan is written, so that all behind that one may read it at once. batch_invariant: no
+// Before the first layer of a step; `layer` is any layer of the cache group. The plan is made while
+// the kernel before it may still run. REQUIRES: the arrays of `rows` and `prefixes` are there, and
+// the workspace is free, when that kernel starts. The next kernel starts when the plan is written,
+// so that all behind that one may read it at once. batch_invariant: no
 // row is cut and nothing is shared, so that a row's result depends on no other row; few long rows
 // then leave most of the GPU idle.
 void plan_decode(const Launch& on, const PagedLayer& layer, const PagedRows& rows,
@@ -57,8 +60,8 @@ void plan_decode(const Launch& on, const PagedLayer& layer, const PagedRows& row
 // rows.slot_mapping say. REQUIRES then: prefixes.capacity is 0.
 // `early` (without `append` it changes nothing): the cached tokens are read while the kernel before
 // this one may still run. REQUIRES: a kernel lies between plan_decode() and this call; between
-// whatever wrote rows.blocks or, last tokens apart, this layer's cache, and this call there is a
-// copy, or any edge at which kernels do not overlap.
+// whatever wrote rows.blocks or, last tokens apart, this layer's cache, and this call there is an
+// edge at which kernels do not overlap, or that copy_from_host() which wrote rows.blocks.
 void decode_attention(const Launch& on, const PagedLayer& layer, const PagedRows& rows,
                       const SharedPrefixes& prefixes, const AttentionCall& call,
                       const RopeAndCacheCall* append, bool early, void* workspace);

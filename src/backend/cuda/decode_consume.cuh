@@ -4,6 +4,7 @@
 
 #include "backend/cuda/decode_mma.cuh"
 #include "backend/cuda/decode_tiles.cuh"
+#include "backend/cuda/mail.cuh"
 #include "backend/cuda/numeric.cuh"
 #include "backend/cuda/sm90.cuh"
 #include "backend/cuda/warp.cuh"
@@ -28,6 +29,36 @@ struct Sum {
   }
 };
 
+// Adds what the CTAs [first, first + count) send, in order, several loads in flight. `part` of
+// `parts`: where this thread's four dims lie in what each of them sends.
+__device__ inline void add_mail(Sum& sum, const Mail& mail, int first, int count, int parts,
+                                int part) {
+  constexpr int kBatch = 4;
+#pragma unroll 1
+  for (int k = 0; k < count; k += kBatch) {
+    float2 ml[kBatch];
+    float4 o[kBatch];
+    const int64_t from = int64_t{first + k} * parts + part;
+#pragma unroll
+    for (int j = 0; j < kBatch; ++j) {
+      if (k + j >= count) break;
+      ml[j] = peek_mail(mail.ml + from + j * parts);
+      o[j] = peek_mail(mail.o + from + j * parts);
+    }
+#pragma unroll
+    for (int j = 0; j < kBatch; ++j) {
+      if (k + j >= count) break;
+      float2* const ml_from = mail.ml + from + j * parts;
+      float4* const o_from = mail.o + from + j * parts;
+      while (!has_arrived(ml[j])) ml[j] = peek_mail(ml_from);
+      while (!has_arrived(o[j])) o[j] = peek_mail(o_from);
+      *ml_from = {};
+      *o_from = {};
+      sum.add(ml[j], o[j]);
+    }
+  }
+}
+
 // Adds the partial results of the slots [first, first + count), in order, several loads in flight.
 // The loads pass the L1 cache by: other SMs wrote these.
 __device__ inline void add_partials(Sum& sum, const Partials& from, int dims, int first, int count,
@@ -42,7 +73,7 @@ __device__ inline void add_partials(Sum& sum, const Partials& from, int dims, in
       ml[j] = {-INFINITY, 0};
       o[j] = {};
       if (k + j < count) {
-        const int64_t line = int64_t{first + k + j} * from.rows + row;
+        const int64_t line = int64_t{first + k + j} * kQueryTile + row;
         ml[j] = __ldcg(from.ml + line);
         o[j] = __ldcg(reinterpret_cast<const float4*>(from.o + line * dims + dim));
       }
@@ -265,7 +296,6 @@ struct Consumer {
     }
     sm90::named_barrier(1, kConsumers);
 
-    const Partials& cut = call.workspace.cut;
     const auto for_each_part = [&](auto&& body) {  // four dims of a head
       for (int i = static_cast<int>(threadIdx.x); i < heads * (kDim / 4); i += kConsumers)
         body(i / (kDim / 4), i % (kDim / 4) * 4);
@@ -278,42 +308,33 @@ struct Consumer {
       }
       return sum;
     };
-    unsigned* arrivals = call.workspace.arrivals + info.first_cta;
-    const int cta = static_cast<int>(blockIdx.x);
+    const Mail& mail = call.workspace.mail;
+    const int cta = static_cast<int>(blockIdx.x), parts = heads * (kDim / 4);
+    const auto part_of = [](int head, int dim) { return head * (kDim / 4) + dim / 4; };
 
     if (info.first_cta != cta) {
       for_each_part([&](int head, int dim) {
         const Sum sum = join_warps(head, dim);
-        const int64_t line = int64_t{cta} * heads + head;
-        *reinterpret_cast<float4*>(cut.o + line * kDim + dim) = sum.o;
-        if (dim == 0) cut.ml[line] = {sum.m, sum.l};
+        const int64_t to = int64_t{cta} * parts + part_of(head, dim);
+        send_mail(mail.ml + to, float2{sum.m, sum.l});
+        send_mail(mail.o + to, sum.o);
       });
-      __threadfence();
       sm90::named_barrier(1, kConsumers);  // the next item may write, too
-      if (threadIdx.x == 0) atomicAdd(arrivals, 1);
       return;
     }
 
     if (info.prefix_slots > 0) sm90::wait_for_previous();
-    while (info.contributors > 0 &&
-           static_cast<int>(sm90::load_acquire(arrivals)) < info.contributors) {
-    }
     for_each_part([&](int head, int dim) {
       Sum sum = join_warps(head, dim);
-#pragma unroll 1  // the code is long, and fetching it takes time
-      for (const bool prefix : {false, true}) {
-        add_partials(sum, prefix ? call.workspace.prefix : cut, kDim,
-                     prefix ? info.prefix_slot : cta + 1,
-                     prefix ? info.prefix_slots : info.contributors,
-                     prefix ? info.prefix_row + head : head, dim);
-      }
+      add_mail(sum, mail, cta + 1, info.contributors, parts, part_of(head, dim));
+      add_partials(sum, call.workspace.prefix, kDim, info.prefix_slot, info.prefix_slots,
+                   info.prefix_row + head, dim);
       const float scale = 1 / sum.l;
       const int64_t line = (int64_t{info.token} * call.num_kv_heads + info.head) * heads + head;
       *reinterpret_cast<uint2*>(static_cast<T*>(call.out) + line * kDim + dim) = {
           pack2<T>(sum.o.x * scale, sum.o.y * scale), pack2<T>(sum.o.z * scale, sum.o.w * scale)};
     });
-    sm90::named_barrier(1, kConsumers);                            // the next item may write
-    if (info.contributors > 0 && threadIdx.x == 0) *arrivals = 0;  // for the next layer
+    sm90::named_barrier(1, kConsumers);  // the next item may write
   }
 
   __device__ void run() {

@@ -16,22 +16,21 @@ size_t carve_workspace(void* base, const WorkspaceShape& shape, Workspace* works
     pointer = reinterpret_cast<T*>(static_cast<char*>(base) + used);
     used += round_up<size_t>(count * sizeof(T), 256);
   };
-  const auto take_partials = [&](Partials& partials, int slots, int rows) {
-    const size_t count = static_cast<size_t>(slots) * static_cast<size_t>(rows);
-    partials.rows = rows;
-    take(partials.o, count * static_cast<size_t>(shape.head_dim));
-    take(partials.ml, count);
-  };
+  const auto head_dim = static_cast<size_t>(shape.head_dim);
   Workspace w;
+  const size_t parts = static_cast<size_t>(row_ctas * group) * head_dim / 4;
+  take(w.mail.o, parts);
+  take(w.mail.ml, parts);
   take(w.header, 1);
   take(w.ctas, static_cast<size_t>(row_ctas));
-  take(w.arrivals, static_cast<size_t>(row_ctas));
   take(w.groups, SharedPrefixes::kMaxGroups);
   take(w.rows, static_cast<size_t>(shape.max_rows) + 1);
-  take_partials(w.cut, row_ctas, group);
   const int members = members_per_tile(group);
   const int query_tiles = divide_up(shape.max_rows, members) + (SharedPrefixes::kMaxGroups - 1);
-  take_partials(w.prefix, query_tiles * shape.num_kv_heads + prefix_ctas, kQueryTile);
+  const auto lines =
+      static_cast<size_t>((query_tiles * shape.num_kv_heads + prefix_ctas) * kQueryTile);
+  take(w.prefix.o, lines * head_dim);
+  take(w.prefix.ml, lines);
   if (workspace != nullptr) *workspace = w;
   return used;
 }
@@ -150,7 +149,7 @@ __global__ __launch_bounds__(kThreads) void plan_kernel(const PlanCall call) {
   // Per row: its group and member as one number, and its first tile of one head.
   __shared__ int32_t membership[kMaxDecodeRows];
   __shared__ int32_t first[kMaxDecodeRows];
-  sm90::wait_for_previous();
+  __threadfence();  // empties the L1 cache of what the last step left there
   const int tid = threadIdx.x;
   const Workspace& w = call.workspace;
 
@@ -211,7 +210,6 @@ __global__ __launch_bounds__(kThreads) void plan_kernel(const PlanCall call) {
   if (cut_items) cut.ctas = slices(cut.tiles, call.row_ctas);
   if (tid == 0) w.header->rows = cut;
   for (int cta = tid; cta < call.row_ctas; cta += kThreads) {
-    w.arrivals[cta] = 0;
     CtaPlan plan = {};
     if (cta < cut.ctas && total > 0) {
       const int begin = sequence.begin(cut, cta, cut_items);
@@ -238,10 +236,17 @@ __global__ __launch_bounds__(kThreads) void plan_kernel(const PlanCall call) {
   __threadfence();
   __syncthreads();
   sm90::let_next_start();
+  sm90::wait_for_previous();  // for those that wait for this one
 }
 
 }  // namespace
 }  // namespace decode
+
+size_t decode_mail_bytes(int num_q_heads, int num_kv_heads, int head_dim) {
+  decode::Workspace workspace;
+  decode::carve_workspace(nullptr, {1, num_q_heads, num_kv_heads, head_dim}, &workspace);
+  return reinterpret_cast<size_t>(workspace.header);
+}
 
 size_t decode_workspace_bytes(int max_rows, int num_q_heads, int num_kv_heads, int head_dim) {
   return decode::carve_workspace(nullptr, {max_rows, num_q_heads, num_kv_heads, head_dim}, nullptr);

@@ -6,7 +6,7 @@
 // the window or in a shared prefix. All tiles of all items, in the order of (row, head, tile), are
 // one sequence, which is cut into slices of equal length, one per CTA: slice c is [begin(c),
 // begin(c + 1)). So only the first and the last item of a slice can be cut. The CTA in whose slice
-// an item begins finishes it: the others leave partial results, at the beginning of their slices,
+// an item begins finishes it: the others send partial results, at the beginning of their slices,
 // and it adds them to its own in order, at the end of its slice. It waits for them there; they
 // waited for nobody before, so the kernel cannot hang even where not all CTAs fit the GPU at once
 // (CTAs start in the order of their numbers). Where slices of whole items are hardly longer, each
@@ -49,17 +49,17 @@ struct Divider {
   }
 };
 
-// A sequence of tiles cut into slices of equal length.
+// A sequence of tiles cut into slices of equal length, the first few of them one tile longer.
 struct Cut {
   int32_t tiles = 0;
   int32_t ctas = 0;
 
-  __host__ __device__ int begin(int cta) const {
-    return static_cast<int>(int64_t{tiles} * cta / ctas);
-  }
+  __device__ int begin(int cta) const { return cta * (tiles / ctas) + min(cta, tiles % ctas); }
   // The CTA whose slice holds `tile`.
-  __host__ __device__ int owner(int tile) const {
-    return static_cast<int>(((int64_t{tile} + 1) * ctas - 1) / tiles);
+  __device__ int owner(int tile) const {
+    const int shorter = tiles / ctas, num_longer = tiles % ctas;
+    const int behind_longer = tile - num_longer * (shorter + 1);
+    return behind_longer < 0 ? tile / (shorter + 1) : num_longer + behind_longer / shorter;
   }
 };
 
@@ -100,22 +100,27 @@ struct alignas(16) GroupPlan {
   int32_t first_tile;  // in the sequence of the prefixes
 };
 
-// Unnormalised results of part of a softmax: slots of `rows` query rows. m is the maximum of the
-// scores in units of log 2, l the sum of 2^(score - m), o that of 2^(score - m) v.
+// Unnormalised results of part of a softmax. m is the maximum of the scores in units of log 2, l
+// the sum of 2^(score - m), o that of 2^(score - m) v.
 struct Partials {
-  float* o = nullptr;    // [slots, rows, head_dim]
-  float2* ml = nullptr;  // [slots, rows]
-  int rows = 0;
+  float* o;    // [slots, kQueryTile, head_dim]
+  float2* ml;  // [slots, kQueryTile]
+};
+
+// The same from one CTA to another of the same kernel, by mail (mail.cuh), four dims at a time: a
+// head's parts follow each other, and each has m and l of its own. Zero between kernels.
+struct Mail {
+  float4* o;   // [row_ctas, heads * head_dim / 4]
+  float2* ml;  // [row_ctas, heads * head_dim / 4]
 };
 
 struct Workspace {
+  Mail mail;  // from CTA c: of the item that began before slice c; first, so always in one place
   PlanHeader* header;
-  CtaPlan* ctas;       // [row_ctas]
-  unsigned* arrivals;  // [row_ctas]: partial results of the item cut at the end of slice c
-  GroupPlan* groups;   // [kMaxGroups]
-  RowPlan* rows;       // [max_rows + 1]
-  Partials cut;        // slot c: of the item that began before slice c
-  Partials prefix;     // slot item + c: the part of `item` in slice c
+  CtaPlan* ctas;      // [row_ctas]
+  GroupPlan* groups;  // [kMaxGroups]
+  RowPlan* rows;      // [max_rows + 1]
+  Partials prefix;    // slot item + c: the part of `item` in slice c
 };
 
 // The decode kernel's CTAs per SM: two hide each other's waits, but halve the slices, which is a

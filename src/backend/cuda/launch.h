@@ -5,8 +5,8 @@
 // runs. The rule that makes this safe: every kernel calls sm90::wait_for_previous() before it reads
 // anything but weights and before it writes anything at all, and sm90::let_next_start() as early
 // as it can. The wait means that the previous kernel is complete and its writes are visible; since
-// every kernel waits, all kernels before it are complete as well. (Decode attention reads more
-// before the wait: decode_attention.cu says what, and why it may.)
+// every kernel waits, all kernels before it are complete as well. (Decode attention and its plan
+// read more before the wait: decode_attention.cu says what, and why they may.)
 //
 // Kernels that overlap must also divide an SM's memory between L1 cache and shared memory alike: a
 // kernel that wants another division waits until the SM is idle. Left to itself the driver takes

@@ -38,6 +38,7 @@
 #include "backend/cuda/driver.h"
 #include "backend/cuda/launch.h"
 #include "backend/cuda/linear_call.h"
+#include "backend/cuda/mail.cuh"
 #include "backend/cuda/ring.cuh"
 #include "backend/cuda/skinny_epilogue.cuh"
 #include "backend/cuda/skinny_norm.cuh"
@@ -67,29 +68,6 @@ struct Sharers {
       : first(cut.owner(tile_begin)), last(cut.owner(tile_end - 1)) {}
   __device__ int count() const { return last - first + 1; }
 };
-
-// Sums on their way from one CTA to another. Their place in memory is zero while nothing is there,
-// so that the data is its own flag: a sum of +0 is sent as -0, which adds nothing either.
-__device__ __forceinline__ float nonzero(float v) {
-  return v == 0 ? -0.f : v;
-}
-__device__ __forceinline__ void send(float4* to, const float* v) {
-  asm volatile("st.relaxed.gpu.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(nonzero(v[0])),
-               "f"(nonzero(v[1])), "f"(nonzero(v[2])), "f"(nonzero(v[3]))
-               : "memory");
-}
-__device__ __forceinline__ float4 peek(const float4* from) {
-  float4 v;
-  asm volatile("ld.relaxed.gpu.global.v4.f32 {%0, %1, %2, %3}, [%4];"
-               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-               : "l"(from)
-               : "memory");
-  return v;
-}
-__device__ __forceinline__ bool arrived(const float4& v) {
-  return __float_as_uint(v.x) != 0 && __float_as_uint(v.y) != 0 && __float_as_uint(v.z) != 0 &&
-         __float_as_uint(v.w) != 0;
-}
 
 // What a CTA works on, and with what.
 template <typename C>
@@ -226,14 +204,14 @@ struct Consumer {
 #pragma unroll
         for (int i = 0; i < kAhead * kBatch; ++i) {
           const int sender = min(first + i / kBatch, sharers.last);
-          sums[i / kBatch][i % kBatch] = peek(mail(sender, batch + i % kBatch));
+          sums[i / kBatch][i % kBatch] = peek_mail(mail(sender, batch + i % kBatch));
         }
 #pragma unroll
         for (int i = 0; i < kAhead * kBatch; ++i) {
           const int sender = first + i / kBatch, at = batch + i % kBatch;
           if (sender > sharers.last || is_padding(at)) continue;
           float4& sum = sums[i / kBatch][i % kBatch];
-          while (!arrived(sum)) sum = peek(mail(sender, at));
+          while (!has_arrived(sum)) sum = peek_mail(mail(sender, at));
           *mail(sender, at) = float4{};
           float* const v = fragment(d, at);
           v[0] += sum.x;
@@ -339,7 +317,9 @@ struct Consumer {
         }
 #pragma unroll
         for (int i = 0; i < C::kFragments; ++i) {
-          if (!is_padding(i)) send(mail(work.group, i), fragment(d, i));
+          if (is_padding(i)) continue;
+          const float* const v = fragment(d, i);
+          send_mail(mail(work.group, i), float4{v[0], v[1], v[2], v[3]});
         }
         continue;
       }

@@ -37,6 +37,7 @@ class Step {
     q_ = random_values(random_, int64_t{num_tokens_} * s_.num_q_heads * s_.head_dim, s_.dtype);
     device_q_.write(q_);
     write_rows(s_.kv_len);
+    cudaMemset(workspace_.data(), 0, mail_bytes());
   }
 
   // Lengths of a later step; no row grows beyond its length in the scenario.
@@ -69,6 +70,9 @@ class Step {
     EXPECT_EQ(take_error().code, cudaSuccess);
     EXPECT_TRUE(out_.guard_intact());
     EXPECT_TRUE(workspace_.guard_intact());
+    std::vector<std::byte> mail(mail_bytes());
+    cudaMemcpy(mail.data(), workspace_.data(), mail.size(), cudaMemcpyDeviceToHost);
+    for (std::byte byte : mail) EXPECT_EQ(byte, std::byte{0});
     std::vector<float> out = out_.read();
     const size_t ours = static_cast<size_t>(num_rows_) * width();
     for (size_t i = ours; i < out.size(); ++i) EXPECT_TRUE(std::isnan(out[i]));
@@ -205,6 +209,9 @@ class Step {
   double tolerance() const { return s_.dtype == DType::kBF16 ? 6e-3 : 1e-3; }
 
  private:
+  size_t mail_bytes() const {
+    return decode_mail_bytes(s_.num_q_heads, s_.num_kv_heads, s_.head_dim);
+  }
   size_t width() const { return static_cast<size_t>(s_.num_q_heads * s_.head_dim); }
   size_t line(int row, int head, int token) const {
     const int block = blocks_[block_begin_[row] + token / s_.block_size];
