@@ -126,7 +126,7 @@ void print_row(Bench& b, const Product& p, int m) {
   const int repeats = std::clamp(static_cast<int>(2e3 / floor), 2, 40);
   std::printf("%5d %-8s %7.1f |", m, p.name, floor);
   const auto wanted = [&](const char* path) { return b.paths.find(path) != std::string::npos; };
-  if (m <= 256 && wanted("skinny")) {
+  if (m <= 128 && wanted("skinny")) {
     std::printf(" %7.1f |",
                 b.time(repeats, [&] { skinny_linear({b.stream}, b.call(p, m), b.skinny_space); }));
   } else {
@@ -253,7 +253,7 @@ int main(int argc, char** argv) {
         continue;
       }
       for (const char* how : {"ssss", "ttst", "ttlt", "llll", "cccc"}) {
-        if ((m <= 256 || std::strchr(how, 's') == nullptr) &&
+        if ((m <= 128 || std::strchr(how, 's') == nullptr) &&
             (m <= 128 || std::strchr(how, 'c') == nullptr))
           print_chain(b, model, m, how);
       }

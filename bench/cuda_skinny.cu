@@ -82,9 +82,9 @@ class Bench {
     require(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
     weights_ = allocate(model.weights(), 1e-3f, 1);
     for (size_t i = 0; i < 5; ++i) {
-      activations_[i] = allocate(int64_t{256} * 28672, 1, static_cast<uint32_t>(i + 2));
+      activations_[i] = allocate(int64_t{128} * 28672, 1, static_cast<uint32_t>(i + 2));
     }
-    logits_ = allocate(int64_t{256} * 2 * model.head.n, 1, 9);
+    logits_ = allocate(int64_t{128} * 2 * model.head.n, 1, 9);
     weighted_ = allocate(int64_t{64} * 4096, 1, 10);
     require(cudaMalloc(&gain_, size_t{4} * 4096));
     require(cudaMemset(gain_, 0x3F, size_t{4} * 4096));  // 0.747
@@ -243,7 +243,7 @@ int main(int argc, char** argv) {
       models.emplace_back(argv[i]);
     }
   }
-  if (rows.empty()) rows = {1, 2, 8, 16, 32, 64, 128, 256};
+  if (rows.empty()) rows = {1, 2, 8, 16, 32, 64, 128};
   for (const Model& model : kModels) {
     if (!models.empty() && std::find(models.begin(), models.end(), model.name) == models.end()) {
       continue;

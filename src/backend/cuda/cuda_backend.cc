@@ -31,8 +31,7 @@ namespace {
 
 // The most rows of x for which the skinny kernel is the fastest, and the most in small matrices, as
 // those of a layer with hidden size 1024, for which it has too few tiles to keep all SMs at work.
-// Up to the third it still beats the kernel for many rows.
-constexpr int kFewRows = 64, kFewRowsSmall = 32, kMostSkinnyRows = 128;
+constexpr int kFewRows = 64, kFewRowsSmall = 32;
 // cuBLASLt beats ours with fewer rows of x than this, SwiGLU apart, and in small matrices with
 // fewer than the second.
 constexpr int kLibraryRows = 768, kLibraryRowsSmall = 2048;
@@ -194,6 +193,9 @@ class CudaBackend final : public Backend {
   void attention(const AttentionArgs& a) override;
 
  private:
+  // The kernels that carry norms, each where it is the fastest of all.
+  enum class FewRowsKernel { kNone, kSkinny, kCluster };
+  FewRowsKernel few_rows_kernel(const LinearCall& call) const;
   CublasLt* library_for(const LinearCall& call);
   void run_skinny(const LinearCall& call);
   WeightStore weight_store() { return {&weight_memory_, &uploader_, launch_}; }
@@ -299,14 +301,26 @@ LinearCall CudaBackend::call_of(const LinearArgs& a) {
 int CudaBackend::carried_norm_parts(const LinearArgs& a, const LinearArgs& b) const {
   static constexpr float kSome = 1;  // the kernels only ask whether there is a norm
   LinearCall first = call_of(a), second = call_of(b);
-  if (options_.batch_invariant || first.m == 0) return 0;
+  if (first.m == 0) return 0;
   second.m = first.m;
   first.out_is_float = second.out_is_float = false;
   first.next_gain = second.squares = &kSome;
-  if (!is_skinny(second) && !cluster_linear_takes(second)) return 0;
-  return is_skinny(first)              ? skinny_linear_square_parts(first)
-         : cluster_linear_takes(first) ? cluster_linear_square_parts(first)
-                                       : 0;
+  if (few_rows_kernel(second) == FewRowsKernel::kNone) return 0;
+  switch (few_rows_kernel(first)) {
+    case FewRowsKernel::kSkinny:
+      return skinny_linear_square_parts(first);
+    case FewRowsKernel::kCluster:
+      return cluster_linear_square_parts(first);
+    case FewRowsKernel::kNone:
+      break;
+  }
+  return 0;
+}
+
+CudaBackend::FewRowsKernel CudaBackend::few_rows_kernel(const LinearCall& call) const {
+  if (options_.batch_invariant) return FewRowsKernel::kNone;
+  if (is_skinny(call)) return FewRowsKernel::kSkinny;
+  return cluster_linear_takes(call) ? FewRowsKernel::kCluster : FewRowsKernel::kNone;
 }
 
 void CudaBackend::linear(const LinearArgs& a) {
@@ -326,19 +340,20 @@ void CudaBackend::linear(const LinearArgs& a) {
     interleave_gate_up(launch_, call.bias, call.n / 2, static_cast<float*>(ordered.data));
     call.bias = static_cast<const float*>(ordered.data);
   }
-  if (options_.batch_invariant) {
-    large_linear(launch_, call, large_linear_tiles(call, /*may_split=*/false));
-  } else if (is_skinny(call)) {
+  const FewRowsKernel few = few_rows_kernel(call);
+  if (few == FewRowsKernel::kSkinny) {
     run_skinny(call);
-  } else if (cluster_linear_takes(call)) {
+  } else if (few == FewRowsKernel::kCluster) {
     cluster_linear(launch_, call);
+  } else if (options_.batch_invariant) {
+    large_linear(launch_, call, large_linear_tiles(call, /*may_split=*/false));
   } else if (CublasLt* library = library_for(call)) {
     if (launch_observer) launch_observer->before_launch("cublaslt", launch_.stream);
     library->run(launch_, call,
                  library_scratch_.at_least(CublasLt::kWorkspaceBytes, launch_.stream),
                  CublasLt::kWorkspaceBytes);
     if (launch_observer) launch_observer->after_launch(launch_.stream);
-  } else if (call.m <= kMostSkinnyRows && !is_small(call) && skinny_linear_takes(call)) {
+  } else if (!is_small(call) && skinny_linear_takes(call)) {  // it still beats the last
     run_skinny(call);
   } else {
     DCHECK(large_linear_takes(call));

@@ -11,7 +11,7 @@ void launch_for_type(const Launch& on, const LinearCall& call, void* workspace) 
   // Wide tiles have more bytes of the weight on their way, but two warpgroups take longer to finish
   // one: they are for matrices whose CTAs finish most tiles in the middle of their runs.
   const bool wide = call.n >= 128 * multiprocessors();
-  // rows of x, warpgroups, 64-row blocks of each, k of a stage, stages, cluster
+  // rows of x, warpgroups, 64-row blocks of each, k of a stage, stages
   if (call.m <= 8) {
     return wide ? launch_skinny<T, Tile<8, 2, 1, 64, 6>>(on, call, workspace)
                 : launch_skinny<T, Tile<8, 1, 1, 128, 5>>(on, call, workspace);
@@ -22,8 +22,7 @@ void launch_for_type(const Launch& on, const LinearCall& call, void* workspace) 
                 : launch_skinny<T, Tile<32, 1, 1, 128, 4>>(on, call, workspace);
   }
   if (call.m <= 64) return launch_skinny<T, Tile<64, 2, 1, 64, 9>>(on, call, workspace);
-  if (call.m <= 128) return launch_skinny<T, Tile<128, 2, 1, 64, 7>>(on, call, workspace);
-  return launch_skinny<T, Tile<256, 2, 1, 64, 4, 2>>(on, call, workspace);
+  return launch_skinny<T, Tile<128, 2, 1, 64, 7>>(on, call, workspace);
 }
 
 }  // namespace octavo::cuda::skinny

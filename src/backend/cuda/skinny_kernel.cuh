@@ -1,7 +1,7 @@
-// The kernel behind skinny_linear.h: out = act(x W^T + bias) + residual for up to 256 rows of x.
+// The kernel behind skinny_linear.h: out = act(x W^T + bias) + residual for up to 128 rows of x.
 //
 // The weight is the 64-row operand of wgmma and the rows of x are its columns (padded
-// to 8, 16, … 256), so that a weight is read from memory once and few tensor
+// to 8, 16, … 128), so that a weight is read from memory once and few tensor
 // instructions are wasted. D is then the transposed output, [weight rows, rows of x].
 //
 // Work. W is cut into tiles of kRows rows, each tile into stages of kStageK columns. The stages of
@@ -25,9 +25,6 @@
 // weights, which nothing writes; x follows after wait_for_previous(). Where two CTAs fit in an SM
 // (up to 113 KB each), memory so stays busy while the previous kernel drains. A further warp adds
 // up squares for a norm (skinny_norm.cuh) meanwhile.
-//
-// Clusters. With kCluster == 2 the CTAs of a pair own neighbouring tiles and the same units of k;
-// each loads half of the rows of x for both, which halves what L2 must deliver of x.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -50,18 +47,17 @@
 
 namespace octavo::cuda::skinny {
 
-// Which units each group (CTA or cluster) has: the first `remainder` groups one more than the
-// others.
+// Which units each CTA has: the first `remainder` of them one more than the others.
 struct Cut {
   int quotient, remainder;
-  __device__ int begin(int group) const { return group * quotient + min(group, remainder); }
+  __device__ int begin(int cta) const { return cta * quotient + min(cta, remainder); }
   __device__ int owner(int unit) const {
     const int longer = remainder * (quotient + 1);
     return unit < longer ? unit / (quotient + 1) : remainder + (unit - longer) / quotient;
   }
 };
 
-// The groups whose runs have units of a tile.
+// The CTAs whose runs have units of a tile.
 struct Sharers {
   int first, last;
   __device__ Sharers(const Cut& cut, int tile_begin, int tile_end)
@@ -76,10 +72,10 @@ struct Work {
   unsigned char* ring;  // stages: boxes of the weight, then boxes of x
   uint64_t *full, *empty;
   Cut cut;
-  int group, rank;  // CTA `rank` of cluster `group`
-  int begin, end;   // the run
+  int cta;
+  int begin, end;  // the run
 
-  __device__ int first_row(int tile) const { return (tile * C::kCluster + rank) * C::kRows; }
+  __device__ int first_row(int tile) const { return tile * C::kRows; }
   __device__ unsigned char* weight(int stage) const { return ring + stage * C::kStageBytes; }
   __device__ unsigned char* x(int stage) const { return weight(stage) + C::kBoxes * C::kWeightBox; }
   __device__ Sharers sharers(int tile) const {
@@ -107,13 +103,7 @@ __device__ __forceinline__ void load_x(const Work<C>& work, const CUtensorMap* m
 #pragma unroll
   for (int box = 0; box < C::kBoxes; ++box) {
     unsigned char* const to = work.x(stage) + box * C::kXBox;
-    if constexpr (C::kCluster == 1) {
-      sm90::load_box(to, map, k + 64 * box, 0, work.full + stage);
-    } else {
-      const int first = work.rank * work.args.x_rows;
-      sm90::load_box_multicast(to + first * 128, map, k + 64 * box, first, work.full + stage,
-                               (1 << C::kCluster) - 1);
-    }
+    sm90::load_box(to, map, k + 64 * box, 0, work.full + stage);
   }
 }
 
@@ -139,23 +129,17 @@ struct Consumer {
            lane / 4;
   }
   __device__ float4* mail(int from, int i) const {
-    return args.mail + (from * C::kCluster + work.rank) * C::kPartial + i * C::kConsumers +
-           threadIdx.x;
+    return args.mail + from * C::kPartial + i * C::kConsumers + threadIdx.x;
   }
   __device__ float4* partial(const Sharers& sharers, int of, int i) const {
-    const int64_t cta = of * C::kCluster + work.rank;
-    return args.partials + (2 * cta + (of == sharers.first)) * C::kPartial + i * C::kConsumers +
-           threadIdx.x;
+    return args.partials + (2 * int64_t{of} + (of == sharers.first)) * C::kPartial +
+           i * C::kConsumers + threadIdx.x;
   }
   __device__ unsigned* arrivals(const Sharers& sharers) const {
-    return args.arrivals + (sharers.first * C::kCluster + work.rank) * 8 + warp;
+    return args.arrivals + sharers.first * 8 + warp;
   }
   __device__ void release(int stage) const {
-    if constexpr (C::kCluster == 1) {
-      if (lane == 0) sm90::arrive(work.empty + stage);
-    } else {
-      if (lane < C::kCluster) sm90::arrive_at(work.empty + stage, lane);
-    }
+    if (lane == 0) sm90::arrive(work.empty + stage);
   }
 
   // d = the products of the run's next `count` units, which are of one tile.
@@ -265,7 +249,7 @@ struct Consumer {
     }
     __syncwarp();
     constexpr int kParts = C::kFragments / C::kAtOnce;
-    const int me = work.group - sharers.first;
+    const int me = work.cta - sharers.first;
     const int from = me * kParts / sharers.count() * C::kAtOnce;
     const int to = (me + 1) * kParts / sharers.count() * C::kAtOnce;
 #pragma unroll 1
@@ -311,7 +295,7 @@ struct Consumer {
       unit = stop;
       const Sharers sharers = work.sharers(tile);
       if (by_mail || sharers.count() == 1) {
-        if (work.group == sharers.first) {
+        if (work.cta == sharers.first) {
           finish_tile(d, tile, sharers);
           continue;
         }
@@ -319,7 +303,7 @@ struct Consumer {
         for (int i = 0; i < C::kFragments; ++i) {
           if (is_padding(i)) continue;
           const float* const v = fragment(d, i);
-          send_mail(mail(work.group, i), float4{v[0], v[1], v[2], v[3]});
+          send_mail(mail(work.cta, i), float4{v[0], v[1], v[2], v[3]});
         }
         continue;
       }
@@ -328,7 +312,7 @@ struct Consumer {
         for (int i = 0; i < C::kFragments; ++i) {
           if (is_padding(i)) continue;
           const float* const v = fragment(d, i);
-          __stcg(partial(sharers, work.group, i), float4{v[0], v[1], v[2], v[3]});
+          __stcg(partial(sharers, work.cta, i), float4{v[0], v[1], v[2], v[3]});
         }
         __syncwarp();
         if (lane == 0) sm90::add_acq_rel(arrivals(sharers), 1);
@@ -359,25 +343,23 @@ __global__ void __launch_bounds__(C::kThreads, C::kPerSm)
   auto* const barriers = reinterpret_cast<uint64_t*>(shared + C::kStages * C::kStageBytes);
   auto* const norm_memory = reinterpret_cast<NormMemory<C>*>(barriers + 2 * C::kStages);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int rank = C::kCluster == 1 ? 0 : static_cast<int>(sm90::cluster_rank());
   // Mail goes from later runs to earlier ones, and must come from CTAs that were started first.
-  const int group = static_cast<int>(gridDim.x - 1 - blockIdx.x) / C::kCluster;
+  const int cta = static_cast<int>(gridDim.x - 1 - blockIdx.x);
   const Cut cut{args.quotient, args.remainder};
-  const Work<C> work{args,  shared, barriers,         barriers + C::kStages, cut,
-                     group, rank,   cut.begin(group), cut.begin(group + 1)};
+  const Work<C> work{args, shared, barriers,       barriers + C::kStages,
+                     cut,  cta,    cut.begin(cta), cut.begin(cta + 1)};
 
   if (threadIdx.x == C::kConsumers) {
     sm90::prefetch_map(&weight_map);
     sm90::prefetch_map(&x_map);
     for (int s = 0; s < C::kStages; ++s) {
       sm90::init_barrier(work.full + s, 1);
-      sm90::init_barrier(work.empty + s, C::kCluster * C::kWarps);
+      sm90::init_barrier(work.empty + s, C::kWarps);
     }
     if constexpr (C::kCarries) sm90::init_barrier(&norm_memory->scaled, 32);
     sm90::fence_barrier_init();
   }
   __syncthreads();
-  if constexpr (C::kCluster > 1) sm90::cluster_arrive();
   sm90::let_next_start();
 
   if (warp >= C::kWarps) {
@@ -388,7 +370,6 @@ __global__ void __launch_bounds__(C::kThreads, C::kPerSm)
       for (int i = 0; i < ahead; ++i) load_weight(work, &weight_map, i, work.begin + i);
     }
     __syncwarp();
-    if constexpr (C::kCluster > 1) sm90::cluster_wait();  // the other CTA's barriers exist
     if (chosen) {
       sm90::wait_for_previous();
       for (int i = 0; i < ahead; ++i) load_x(work, &x_map, i, work.begin + i);
@@ -408,21 +389,14 @@ __global__ void __launch_bounds__(C::kThreads, C::kPerSm)
     }
   } else {
     if constexpr (C::kMovesRegisters) sm90::take_registers<232>();
-    if constexpr (C::kCluster > 1) sm90::cluster_wait();
     sm90::wait_for_previous();
     Consumer<T, C, kGelu>{work, args, {args, norm_memory}, warp, lane}.run();
-  }
-  if constexpr (C::kCluster > 1) {
-    // The other CTA may still write to this one's memory and barriers.
-    __syncwarp();
-    sm90::cluster_arrive();
-    sm90::cluster_wait();
   }
 }
 
 // The workspace: arrivals, mail, partial sums.
 inline constexpr size_t kArrivalBytes = 16384;  // 512 CTAs
-inline constexpr size_t kMaxPartial = 128 * 256;
+inline constexpr size_t kMaxPartial = 128 * 128;
 inline size_t mail_bytes() {
   return multiprocessors() * kMaxPartial * sizeof(float);
 }
@@ -432,26 +406,24 @@ void launch_skinny_as(const Launch& on, const LinearCall& call, void* workspace)
   static_assert(C::kRows * C::kN <= kMaxPartial);
   static const bool allowed [[maybe_unused]] =
       allow_shared_bytes("skinny_linear", skinny_kernel<T, C, kGelu>, C::kSharedBytes);
-  const int tiles = divide_up(call.n, C::kRows * C::kCluster);
+  const int tiles = divide_up(call.n, C::kRows);
   const int stages = divide_up(call.k, C::kStageK);
   const int units = tiles * stages;
-  const int places = multiprocessors() / C::kCluster;
-  int groups = std::min(places, units);
+  const int places = multiprocessors();
+  int ctas = std::min(places, units);
   // With wide tiles, passing sums on costs more than some idle SMs do: cut every tile into the same
   // number of runs.
   const int even = places / tiles * tiles;
-  if (C::kShare && even <= units && even * 10 >= places * 7) groups = even;
+  if (C::kShare && even <= units && even * 10 >= places * 7) ctas = even;
   auto* const bytes = static_cast<unsigned char*>(workspace);
   Args args = {};
   args.m = call.m;
   args.n = call.n;
   args.k = call.k;
   args.stages_per_tile = stages;
-  args.x_rows =
-      C::kCluster == 1 ? call.m : divide_up(call.m, 16) * 8;  // eight rows swizzle together
-  args.stage_bytes = C::kBoxes * (C::kWeightBox + args.x_rows * C::kCluster * 128);
-  args.quotient = units / groups;
-  args.remainder = units % groups;
+  args.stage_bytes = C::kBoxes * (C::kWeightBox + call.m * 128);
+  args.quotient = units / ctas;
+  args.remainder = units % ctas;
   args.long_runs = args.quotient >= stages;
   args.activation = call.activation;
   args.out_is_float = call.out_is_float;
@@ -470,13 +442,13 @@ void launch_skinny_as(const Launch& on, const LinearCall& call, void* workspace)
   args.norm_eps = call.norm_eps;
   const CUtensorMap weight_map =
       make_tensor_map(call.weight, call.dtype, call.n, call.k, call.k, C::kRows);
-  const CUtensorMap x_map =
-      make_tensor_map(call.x, call.dtype, call.m, call.k, call.k, args.x_rows);
+  // Boxes of m rows, not C::kN: filling lines with zeros takes the copy engine longer than copying
+  // them. What lies behind them, anything, only meets columns that nobody reads.
+  const CUtensorMap x_map = make_tensor_map(call.x, call.dtype, call.m, call.k, call.k, call.m);
   Grid grid;
-  grid.blocks = dim3(static_cast<unsigned>(groups * C::kCluster));
+  grid.blocks = dim3(static_cast<unsigned>(ctas));
   grid.threads = dim3(C::kThreads);
   grid.shared_bytes = C::kSharedBytes;
-  grid.cluster = C::kCluster;
   launch("skinny_linear", on, grid, skinny_kernel<T, C, kGelu>, weight_map, x_map, args);
 }
 

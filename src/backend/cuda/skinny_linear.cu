@@ -15,7 +15,7 @@ extern template void launch_for_type<__half>(const Launch&, const LinearCall&, v
 
 bool skinny_linear_takes(const LinearCall& call) {
   if (call.dtype != DType::kBF16 && call.dtype != DType::kF16) return false;
-  if (call.m < 1 || call.m > 256 || call.n < 1 || call.k < 8 || call.k % 8 != 0) return false;
+  if (call.m < 1 || call.m > 128 || call.n < 1 || call.k < 8 || call.k % 8 != 0) return false;
   if (call.activation == Activation::kSwiGlu && (call.n % 16 != 0 || call.residual != nullptr)) {
     return false;
   }

@@ -1,10 +1,10 @@
-// Matrix products with few rows of x (m <= 256), as in decode: the time is that of streaming the
+// Matrix products with few rows of x (m <= 128), as in decode: the time is that of streaming the
 // weight once, so everything here serves to keep every SM streaming all the time, also from one
 // kernel into the next. skinny_kernel.cuh explains how. Beyond m = 64 it is correct but slower
 // than cluster_linear.h.
 //
 // Determinism: the order of summation depends on n, k, the number of SMs and the class of m, which
-// is m rounded up to 8, 16, 32, 64, 128 or 256; a row's result is the same for every m in a class.
+// is m rounded up to 8, 16, 32, 64 or 128; a row's result is the same for every m in a class.
 #pragma once
 
 #include <cstddef>

@@ -11,14 +11,13 @@ namespace octavo::cuda::skinny {
 // Rows of x up to which the kernel carries norms (skinny_norm.cuh).
 inline constexpr int kMostCarried = 64;
 
-template <int N, int Warpgroups, int Blocks, int StageK, int Stages, int Cluster = 1>
+template <int N, int Warpgroups, int Blocks, int StageK, int Stages>
 struct Tile {
   static constexpr int kN = N;                    // rows of x, padded
   static constexpr int kWarpgroups = Warpgroups;  // that multiply
   static constexpr int kBlocks = Blocks;          // of 64 weight rows, per warpgroup
   static constexpr int kStageK = StageK;
   static constexpr int kStages = Stages;
-  static constexpr int kCluster = Cluster;
 
   static constexpr int kRows = 64 * Blocks * Warpgroups;  // of the weight, per CTA
   static constexpr int kBoxes = StageK / 64;              // a box is 64 columns = 128 bytes wide
@@ -40,17 +39,12 @@ struct Tile {
   static constexpr bool kShare = N >= 64;  // short runs finish tiles in shares, not by mail
   static constexpr int kAtOnce = std::min(N / 8, kShare ? 2 : 4);  // fragments finished together
   static constexpr int kPartial = kRows * N / 4;  // float4s of one CTA's sums for a tile
-  static_assert(StageK % 64 == 0 && kStageBytes % 1024 == 0 && kRows <= 256 &&
-                N % (8 * Cluster) == 0);
+  static_assert(StageK % 64 == 0 && kStageBytes % 1024 == 0 && kRows <= 256 && N % 8 == 0);
 };
 
 struct Args {
   int m, n, k;
   int stages_per_tile;
-  // Rows of x that each CTA loads: not C::kN, as filling lines with zeros takes the copy engine
-  // longer than copying them. What lies behind them, anything, only meets columns that nobody
-  // reads.
-  int x_rows;
   uint32_t stage_bytes;
   int quotient, remainder;  // of units by groups: see Cut
   Activation activation;
