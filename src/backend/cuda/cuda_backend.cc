@@ -173,7 +173,7 @@ class CudaBackend final : public Backend {
     return lost ? unavailable(what) : internal_error(what);
   }
   std::unique_ptr<KvCache> make_kv_cache(const KvCacheSpec& spec) override {
-    return std::make_unique<CudaKvCache>(spec);
+    return std::make_unique<CudaKvCache>(spec, launch_.stream);
   }
   size_t kv_block_bytes(const KvCacheSpec& spec) const override {
     return cuda::kv_block_bytes(spec);

@@ -1,9 +1,9 @@
 #include "backend/cuda/kv_cache.h"
 
-#include <cuda_runtime_api.h>
-
 #include <new>
 #include <vector>
+
+#include "backend/cuda/launch.h"
 
 namespace octavo::cuda {
 namespace {
@@ -22,7 +22,7 @@ size_t kv_block_bytes(const KvCacheSpec& s) {
   return size_t{2} * s.num_layers * s.num_kv_heads * s.block_size * s.head_dim * size_of(s.dtype);
 }
 
-CudaKvCache::CudaKvCache(const KvCacheSpec& spec) : spec_(spec) {
+CudaKvCache::CudaKvCache(const KvCacheSpec& spec, cudaStream_t stream) : spec_(spec) {
   auto arena = DeviceArena::reserve(MemoryTag::kKvCache, bytes());
   if (!arena.ok()) throw std::bad_alloc();
   arena_ = std::move(*arena);
@@ -30,6 +30,10 @@ CudaKvCache::CudaKvCache(const KvCacheSpec& spec) : spec_(spec) {
     const size_t next = std::min(bytes(), arena_->backed_bytes() + kPiece);
     if (!arena_->back(next, next - arena_->backed_bytes()).ok()) throw std::bad_alloc();
   }
+  // Attention reads tokens in pieces, of which the last few may not be written yet, and masks them:
+  // a tool that looks for reads of what nobody wrote (initcheck) is to find faults only.
+  const cudaError_t error = cudaMemsetAsync(arena_->data(), 0, bytes(), stream);
+  if (error != cudaSuccess) note_error("zeros in the KV cache", error);
 }
 
 size_t CudaKvCache::bytes() const {
