@@ -55,7 +55,7 @@ __global__ __launch_bounds__(kThreads, kDim <= 128 ? 2 : 1) void decode_kernel(c
   if (tid == 0) {
     for (int s = 0; s < call.stages; ++s) {
       sm90::init_barrier(&full[s], 1);
-      sm90::init_barrier(&empty[s], kConsumerWarps);
+      sm90::init_barrier(&empty[s], kConsumers);
     }
     sm90::fence_barrier_init();
   }

@@ -351,8 +351,7 @@ struct Consumer {
       const uint32_t buffer = sm90::shared_address(tile);
       if (info.flags & TileInfo::kFirst) begin_item(buffer);
       add_tile(buffer, info.begin, info.end);
-      __syncwarp();
-      if (lane == 0) sm90::arrive(&empty[stage]);
+      sm90::arrive(&empty[stage]);
       if (info.flags & TileInfo::kLast) end_item(info);
       if (++stage == call.stages) stage = 0, parity ^= 1;
     }

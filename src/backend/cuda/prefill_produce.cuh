@@ -142,8 +142,7 @@ __device__ void produce_values(const Params& p, const CUtensorMap& value_map, in
   for (;;) {
     sm90::wait(&shared.item_full[q.stage], q.parity);
     const Item item = shared.items[q.stage];
-    __syncwarp();
-    if (threadIdx.x % 32 == 0) sm90::arrive(&shared.q_empty[q.stage]);
+    sm90::arrive(&shared.q_empty[q.stage]);
     q.advance(Layout<T, kDim>::kQueryStages);
     if (item.head_group < 0) return;
     values.copy(item, shared.values, shared.values_full, shared.values_empty);

@@ -309,7 +309,7 @@ struct Consumer {
       // The last output, and the next item's first scores, which run while the output is stored.
       // Without a next item they are of no use, but products behind a condition make ptxas wait for
       // every single one.
-      release(&shared.q_empty[q.stage]);
+      sm90::arrive(&shared.q_empty[q.stage]);
       q.advance(L::kQueryStages);
       const Item next = await_item();
       const bool more = next.head_group >= 0;
@@ -345,10 +345,12 @@ __global__ __launch_bounds__(Layout<T, kDim>::kThreads,
   sm90::let_next_start();
   if (threadIdx.x == 0) {
     constexpr int kConsumerWarps = 4 * L::kConsumers;
+    // Threads, the values' producer's too: they read items themselves, the rest by products.
+    constexpr int kItemReaders = 32 * (kConsumerWarps + 1);
     for (int i = 0; i < L::kQueryStages; ++i) {
       sm90::init_barrier(&shared.item_full[i], 1);
       sm90::init_barrier(&shared.q_full[i], 1);
-      sm90::init_barrier(&shared.q_empty[i], kConsumerWarps + 1);  // the values' producer, too
+      sm90::init_barrier(&shared.q_empty[i], kItemReaders);
     }
     for (int i = 0; i < kStages; ++i) {
       sm90::init_barrier(&shared.keys_full[i], 1);
