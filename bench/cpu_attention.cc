@@ -3,11 +3,8 @@
 // mask.
 //   bench_cpu_attention [--threads N] [--isa NAME] [--dtype float32|bfloat16|float16] [--dim D]
 //   [--heads Hq] [--kv-heads Hkv]
-// Layers take turns, so that KV comes from where it lies in a model. Each figure is the median of 9
-// samples of about 20 ms, with the best in brackets; with one thread in its own processor time,
-// which a busy machine distorts less.
-#include <time.h>
-
+// Layers take turns, so that KV comes from where it lies in a model. Each figure is the median of
+// samples of about 20 ms, with the best in brackets; with one thread in its own processor time.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -17,38 +14,12 @@
 #include <vector>
 
 #include "backend/cpu/attention.h"
+#include "cpu_timing.h"
 
 namespace octavo::cpu {
 namespace {
 
-clockid_t clock_id = CLOCK_MONOTONIC;
-
-double seconds() {
-  timespec t;
-  clock_gettime(clock_id, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
-
-struct Seconds {
-  double median, best;
-};
-
-template <typename F>
-Seconds measure(F run) {
-  run();
-  const double once_begin = seconds();
-  run();
-  const int inner =
-      std::clamp(static_cast<int>(0.02 / std::max(seconds() - once_begin, 1e-7)), 1, 2000);
-  std::vector<double> t;
-  for (int i = 0; i < 9; ++i) {
-    const double begin = seconds();
-    for (int j = 0; j < inner; ++j) run();
-    t.push_back((seconds() - begin) / inner);
-  }
-  std::sort(t.begin(), t.end());
-  return {t[t.size() / 2], t[0]};
-}
+using bench::Seconds;
 
 struct Options {
   int threads = 1, dim = 64, heads = 32, kv_heads = 8;
@@ -134,7 +105,7 @@ struct Bench {
     args.scale = 1 / std::sqrt(static_cast<float>(o.dim));
     args.out = {out.data(), DType::kF32, {b.num_tokens, o.heads * o.dim}};
     int turn = 0;
-    return measure([&] {
+    return bench::measure([&] {
       args.layer = turn++ % layers;
       attention(isa, pool, args);
     });
@@ -151,7 +122,7 @@ struct Bench {
 
 void run(const Options& o) {
   ThreadPool pool(o.threads);
-  if (o.threads == 1) clock_id = CLOCK_THREAD_CPUTIME_ID;
+  if (o.threads == 1) bench::clock_id = CLOCK_THREAD_CPUTIME_ID;
   const struct {
     int rows, length, queries;
   } kCases[] = {{1, 512, 1},  {1, 4096, 1},  {1, 16384, 1}, {16, 512, 1},

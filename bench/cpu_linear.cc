@@ -6,7 +6,6 @@
 // tiny from the last-level cache (24 MB in all). Each figure is the median of samples of about 20
 // ms, with the best in brackets; `read` and `fma` are the limits, measured in between.
 #include <immintrin.h>
-#include <time.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -18,41 +17,13 @@
 
 #include "backend/cpu/linear.h"
 #include "backend/cpu/linear_weight.h"
+#include "cpu_timing.h"
 
 namespace octavo::cpu {
 namespace {
 
-// With one thread its own processor time, which a busy machine distorts less than it does wall
-// time.
-clockid_t clock_id = CLOCK_MONOTONIC;
-
-double seconds() {
-  timespec t;
-  clock_gettime(clock_id, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
-
-struct Rate {
-  double median, best;  // seconds
-};
-
-template <typename F>
-Rate measure(F run) {
-  run();
-  const double once_begin = seconds();
-  run();
-  const double once = seconds() - once_begin;
-  const int inner = std::clamp(static_cast<int>(0.02 / std::max(once, 1e-7)), 1, 2000);
-  const int samples = once > 0.3 ? 3 : 9;
-  std::vector<double> t;
-  for (int i = 0; i < samples; ++i) {
-    const double begin = seconds();
-    for (int j = 0; j < inner; ++j) run();
-    t.push_back((seconds() - begin) / inner);
-  }
-  std::sort(t.begin(), t.end());
-  return {t[t.size() / 2], t[0]};
-}
+using bench::measure;
+using bench::Seconds;
 
 __attribute__((target("avx2"))) uint64_t read_all(const std::byte* p, int64_t n) {
   __m256i s[4] = {};
@@ -69,13 +40,13 @@ __attribute__((target("avx2"))) uint64_t read_all(const std::byte* p, int64_t n)
   return lanes[0] ^ lanes[1] ^ lanes[2] ^ lanes[3];
 }
 
-// Bytes a second that all threads together read, from memory of `bytes` read round and round in 4
-// MiB pieces.
-Rate read_seconds_per_byte(ThreadPool& pool, const std::byte* memory, int64_t bytes) {
+// Of one byte, read by all threads together: `bytes` of memory, round and round in pieces of 32
+// MiB.
+Seconds read_seconds_per_byte(ThreadPool& pool, const std::byte* memory, int64_t bytes) {
   const int64_t piece = std::min<int64_t>(bytes, 32 << 20);
   int64_t at = 0;
   volatile uint64_t sink = 0;
-  Rate r = measure([&] {
+  Seconds r = measure([&] {
     if (at + piece > bytes) at = 0;
     pool.parallel_for(piece, 4096, [&](int64_t begin, int64_t end, int) {
       sink = sink ^ read_all(memory + at + begin, end - begin);
@@ -85,6 +56,7 @@ Rate read_seconds_per_byte(ThreadPool& pool, const std::byte* memory, int64_t by
   return {r.median / piece, r.best / piece};
 }
 
+// Twelve sums, so that none waits for the one before it.
 __attribute__((target("avx512f"))) void fma512(int64_t n) {
   __m512 s[12], a = _mm512_set1_ps(1.5f), b = _mm512_set1_ps(0.25f);
   for (int i = 0; i < 12; ++i) s[i] = _mm512_set1_ps(static_cast<float>(i));
@@ -108,7 +80,7 @@ double gflops_peak(ThreadPool& pool, Isa isa) {
   const int64_t n = 500'000;
   if (isa == Isa::kPortable) return 0;
   const bool wide = vector_isa(isa) == Isa::kAvx512;
-  Rate r = measure([&] { pool.run([&](int) { wide ? fma512(n) : fma256(n); }); });
+  Seconds r = measure([&] { pool.run([&](int) { wide ? fma512(n) : fma256(n); }); });
   return pool.size() * n * 12.0 * (wide ? 32 : 16) / r.median * 1e-9;
 }
 
@@ -149,7 +121,7 @@ void bench_shape(const Options& o, Isa isa, const BenchShape& s, ThreadPool& poo
     std::memset(data, 0, weights.back()->bytes());
     weights.back()->load_rows(0, source);
   }
-  const Rate read = read_seconds_per_byte(
+  const Seconds read = read_seconds_per_byte(
       pool, reinterpret_cast<const std::byte*>(weights[0]->packed().data), copies * bytes);
   const double peak = gflops_peak(pool, isa);
   LinearScratch scratch;
@@ -162,7 +134,7 @@ void bench_shape(const Options& o, Isa isa, const BenchShape& s, ThreadPool& poo
     args.out = Tensor{out.data(), DType::kF32, {m, columns}};
     args.activation = s.gated ? Activation::kSwiGlu : Activation::kNone;
     size_t turn = 0;
-    const Rate r = measure([&] {
+    const Seconds r = measure([&] {
       args.weight = weights[turn++ % weights.size()].get();
       linear(isa, pool, scratch, args);
     });
@@ -180,7 +152,7 @@ void bench_shape(const Options& o, Isa isa, const BenchShape& s, ThreadPool& poo
 
 int run(const Options& o) {
   ThreadPool pool(o.threads);
-  if (o.threads == 1) clock_id = CLOCK_THREAD_CPUTIME_ID;
+  if (o.threads == 1) bench::clock_id = CLOCK_THREAD_CPUTIME_ID;
   for (Isa isa : machine_isas()) {
     if (!o.isa.empty() && o.isa != to_string(isa)) continue;
     for (const BenchShape& s : kShapes) {

@@ -1,9 +1,6 @@
 // Time to sample one row on one thread of the CPU, per instruction set and kind of request.
 //   bench_cpu_sampler [--vocab N] [--isa NAME]
-// In the thread's own processor time; the median of 9 samples of 20 calls.
-#include <time.h>
-
-#include <algorithm>
+// In the thread's own processor time; the median of 9 samples of about 20 ms.
 #include <cstdio>
 #include <cstdlib>
 #include <random>
@@ -11,15 +8,10 @@
 #include <vector>
 
 #include "backend/cpu/sampler.h"
+#include "cpu_timing.h"
 
 namespace octavo::cpu {
 namespace {
-
-double seconds() {
-  timespec t;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
 
 struct Kind {
   const char* name;
@@ -50,6 +42,7 @@ std::vector<Kind> kinds() {
 }
 
 void run(int vocab, const std::string& wanted) {
+  bench::clock_id = CLOCK_THREAD_CPUTIME_ID;
   ThreadPool pool(1);
   std::mt19937 engine(1);
   std::normal_distribution<float> normal(-1, 3);
@@ -66,18 +59,12 @@ void run(int vocab, const std::string& wanted) {
       sampler->set_slot(setup);
       const SampleRow row{SlotId(0), 0, {}, kind.num_logprobs};
       SampledToken result;
-      std::vector<double> t;
-      for (int i = 0; i < 9; ++i) {
-        const double begin = seconds();
-        for (int j = 0; j < 20; ++j) {
-          (void)sampler->sample({logits.data(), DType::kF32, {1, vocab}}, {&row, 1})
-              ->read({&result, 1});
-        }
-        t.push_back((seconds() - begin) / 20);
-      }
-      std::sort(t.begin(), t.end());
+      const bench::Seconds call = bench::measure([&] {
+        (void)sampler->sample({logits.data(), DType::kF32, {1, vocab}}, {&row, 1})
+            ->read({&result, 1});
+      });
       std::printf("%-8s %-30s vocabulary %6d: %8.1f us\n", std::string(to_string(isa)).c_str(),
-                  kind.name, vocab, t[t.size() / 2] * 1e6);
+                  kind.name, vocab, call.median * 1e6);
     }
   }
 }

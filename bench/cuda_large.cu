@@ -13,153 +13,87 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "backend/cuda/cublaslt.h"
 #include "backend/cuda/large_linear.h"
-#include "cuda_fill.cuh"
+#include "cuda_products.cuh"
 
 namespace octavo::cuda {
 namespace {
 
-using bench::filled;
+using bench::Model;
+using bench::Product;
 
-constexpr size_t kPool = size_t{768} << 20;  // bytes of weights
 constexpr int kMostRows = 8192;
 
-struct Linear {
-  const char* name;
-  int n, k;
-  bool gated, residual;
-};
-struct Model {
-  const char* name;
-  std::vector<Linear> shapes;  // one layer
-};
-const Model kModels[] = {
-    {"8B",
-     {{"qkv", 6144, 4096, false, false},
-      {"o", 4096, 4096, false, true},
-      {"gate_up", 28672, 4096, true, false},
-      {"down", 4096, 14336, false, true}}},
-    {"0.6B",
-     {{"qkv", 4096, 1024, false, false},
-      {"o", 1024, 2048, false, true},
-      {"gate_up", 6144, 1024, true, false},
-      {"down", 1024, 3072, false, true}}},
-};
-
 struct Bench {
-  cudaStream_t stream;
-  __nv_bfloat16 *weights, *x, *residual, *out;
-  void* workspace;
-  CublasLt* library;  // may be null
-  size_t at = 0;      // next weight
+  bench::Operands operands{size_t{384} << 20, kMostRows, bench::kWidestGateUp};
+  bench::Memory memory;
+  void* workspace = memory.take(CublasLt::kWorkspaceBytes);
+  CublasLt* library = nullptr;  // may be null
+  cudaStream_t stream = nullptr;
+  double seconds = 1;  // of a measurement
 
-  LinearCall call(const Linear& s, int m, bool gated) {
-    const size_t size = size_t(s.n) * s.k;
-    if (at + size > kPool / 2) at = 0;
-    LinearCall c;
-    c.m = m;
-    c.n = s.n;
-    c.k = s.k;
-    c.x = x;
-    c.weight = weights + at;
-    c.residual = s.residual ? residual : nullptr;
-    c.activation = gated ? Activation::kSwiGlu : Activation::kNone;
-    c.out = out;
-    at += size;
-    return c;
+  void own(const Product& p, int m) { large_linear({stream}, operands.call(p, m)); }
+  void lt(const Product& p, int m) {
+    library->run({stream}, operands.call(ungated(p), m), workspace, CublasLt::kWorkspaceBytes);
   }
-  void own(const Linear& s, int m, bool gated) { large_linear({stream}, call(s, m, gated)); }
-  void lt(const Linear& s, int m) {
-    library->run({stream}, call(s, m, false), workspace, CublasLt::kWorkspaceBytes);
-  }
-
-  // Microseconds of one run of `body`, captured `repeats` times, replayed for `seconds`.
-  double time(int repeats, double seconds, const std::function<void()>& body) {
-    cudaGraph_t graph;
-    cudaGraphExec_t ready;
-    cudaEvent_t begin, end;
-    cudaEventCreate(&begin);
-    cudaEventCreate(&end);
-    body();
-    cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
-    for (int i = 0; i < repeats; ++i) body();
-    cudaStreamEndCapture(stream, &graph);
-    cudaGraphInstantiate(&ready, graph, 0);
-    float milliseconds = 0;
-    int launches = 1;
-    for (int pass = 0; pass < 2; ++pass) {
-      cudaEventRecord(begin, stream);
-      for (int i = 0; i < launches; ++i) cudaGraphLaunch(ready, stream);
-      cudaEventRecord(end, stream);
-      cudaEventSynchronize(end);
-      cudaEventElapsedTime(&milliseconds, begin, end);
-      if (pass == 0) launches = std::max(1, static_cast<int>(seconds * 1e3 / milliseconds));
-    }
-    if (cudaGetLastError() != cudaSuccess || take_error().code != cudaSuccess) {
-      std::printf("failed\n");
-      std::exit(1);
-    }
-    cudaGraphExecDestroy(ready);
-    cudaGraphDestroy(graph);
-    cudaEventDestroy(begin);
-    cudaEventDestroy(end);
-    return milliseconds * 1e3 / launches / repeats;
+  // Microseconds of one `work`, recorded `repeats` times.
+  template <typename Work>
+  double time(int repeats, Work&& work) {
+    return bench::repeated_us(stream, repeats, seconds, work);
   }
 };
 
-double tflops(int m, const Linear& s, double us) {
-  return 2e-6 * m * s.n * s.k / us;
+double tflops(int m, const Product& p, double us) {
+  return 2e-6 * m * p.n * p.k / us;
 }
 
-void shapes(Bench& b, const Model& model, const std::vector<int>& ms, double seconds) {
+void shapes(Bench& b, const Model& model, const std::vector<int>& ms) {
   std::printf("%s, TFLOP/s with tiles of 256, 192, 128, 64 columns | chosen, cuBLASLt | us\n",
               model.name);
   for (int m : ms) {
-    for (const Linear& s : model.shapes) {
-      const int repeats = std::clamp(static_cast<int>(4e3 / (tflops(m, s, 1) / 600)), 2, 100);
-      std::printf("%5d %-8s", m, s.name);
+    for (const Product& p : model.layer) {
+      const int repeats = std::clamp(static_cast<int>(4e3 / (tflops(m, p, 1) / 600)), 2, 100);
+      std::printf("%5d %-8s", m, p.name);
       for (int columns : {256, 192, 128, 64}) {
-        if (s.gated && columns % 128 != 0) {
+        if (p.gated && columns % 128 != 0) {
           std::printf("    -");
           continue;
         }
         const LargeTiles tiles = {columns, true};
-        const double us = b.time(repeats, seconds,
-                                 [&] { large_linear({b.stream}, b.call(s, m, s.gated), tiles); });
-        std::printf(" %4.0f", tflops(m, s, us));
+        const double us =
+            b.time(repeats, [&] { large_linear({b.stream}, b.operands.call(p, m), tiles); });
+        std::printf(" %4.0f", tflops(m, p, us));
       }
-      const int chosen = large_linear_tiles(b.call(s, m, s.gated)).columns;
-      const double own = b.time(repeats, seconds, [&] { b.own(s, m, s.gated); });
-      const double lt = b.library ? b.time(repeats, seconds, [&] { b.lt(s, m); }) : NAN;
-      std::printf(" | %3d: %4.0f %4.0f | %7.1f %7.1f\n", chosen, tflops(m, s, own),
-                  tflops(m, s, lt), own, lt);
+      const int chosen = large_linear_tiles(b.operands.call(p, m)).columns;
+      const double own = b.time(repeats, [&] { b.own(p, m); });
+      const double lt = b.library ? b.time(repeats, [&] { b.lt(p, m); }) : NAN;
+      std::printf(" | %3d: %4.0f %4.0f | %7.1f %7.1f\n", chosen, tflops(m, p, own),
+                  tflops(m, p, lt), own, lt);
     }
   }
 }
 
-void layers(Bench& b, const Model& model, const std::vector<int>& ms, double seconds) {
+void layers(Bench& b, const Model& model, const std::vector<int>& ms) {
   std::printf("%s layers, us and TFLOP/s: own with SwiGLU | own without | cuBLASLt without\n",
               model.name);
   for (int m : ms) {
     double work = 0;
-    for (const Linear& s : model.shapes) work += tflops(m, s, 1);
+    for (const Product& p : model.layer) work += tflops(m, p, 1);
     const int repeats = std::clamp(static_cast<int>(1e4 / (work / 700)), 1, 50);
     std::printf("%5d", m);
     for (bool gated : {true, false}) {
-      const double us = b.time(repeats, seconds, [&] {
-        for (const Linear& s : model.shapes) b.own(s, m, gated && s.gated);
+      const double us = b.time(repeats, [&] {
+        for (const Product& p : model.layer) b.own(gated ? p : ungated(p), m);
       });
       std::printf(" | %8.1f %4.0f", us, work / us);
     }
     if (b.library != nullptr) {
-      const double us = b.time(repeats, seconds, [&] {
-        for (const Linear& s : model.shapes) b.lt(s, m);
+      const double us = b.time(repeats, [&] {
+        for (const Product& p : model.layer) b.lt(p, m);
       });
       std::printf(" | %8.1f %4.0f", us, work / us);
     }
@@ -173,14 +107,7 @@ void layers(Bench& b, const Model& model, const std::vector<int>& ms, double sec
 int main(int argc, char** argv) {
   using namespace octavo::cuda;
   const std::string mode = argc > 1 ? argv[1] : "all";
-  std::vector<int> ms;
-  for (const char* at = argc > 2 ? argv[2] : "512,2048,8192"; at != nullptr;
-       at = std::strchr(at, ',')) {
-    if (*at == ',') ++at;
-    ms.push_back(std::clamp(std::atoi(at), 1, kMostRows));
-  }
-  const double seconds = argc > 3 ? std::atof(argv[3]) : 1;
-  const bool zero = argc > 4;
+  const std::vector<int> ms = bench::parse_rows(argc > 2 ? argv[2] : "512,2048,8192", kMostRows);
 
   cudaDeviceProp properties;
   if (cudaGetDeviceProperties(&properties, 0) != cudaSuccess) return 1;
@@ -188,18 +115,14 @@ int main(int argc, char** argv) {
   std::printf("%s%s\n", properties.name,
               library.ok() ? "" : (", " + library.status().to_string()).c_str());
   Bench b;
-  cudaStreamCreate(&b.stream);
-  b.weights = filled(kPool / 2, false);
-  b.x = filled(size_t{kMostRows} * 14336, true);
-  b.residual = filled(size_t{kMostRows} * 4096, true);
-  b.out = filled(size_t{kMostRows} * 28672, true);
-  if (zero) cudaMemset(b.x, 0, size_t{kMostRows} * 14336 * 2);
-  cudaMalloc(&b.workspace, CublasLt::kWorkspaceBytes);
-  b.library = library.ok() ? library->get() : nullptr;
-  cudaDeviceSynchronize();
-  for (const Model& model : kModels) {
-    if (mode != "layers") shapes(b, model, ms, seconds);
-    if (mode != "shapes") layers(b, model, ms, seconds);
+  if (argc > 3) b.seconds = std::atof(argv[3]);
+  if (argc > 4) b.operands.make_x_zero();
+  if (library.ok()) b.library = library->get();
+  bench::check(cudaStreamCreate(&b.stream));
+  bench::check(cudaDeviceSynchronize());
+  for (const Model& model : bench::kModels) {
+    if (mode != "layers") shapes(b, model, ms);
+    if (mode != "shapes") layers(b, model, ms);
   }
   return 0;
 }

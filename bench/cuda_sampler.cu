@@ -15,15 +15,12 @@
 
 #include "backend/cuda/sampler.h"
 #include "backend/cuda/sampler_kernels.h"
+#include "cuda_bench.cuh"
 
 namespace octavo::cuda {
 namespace {
 
-void check(cudaError_t error) {
-  if (error == cudaSuccess) return;
-  std::printf("CUDA: %s\n", cudaGetErrorString(error));
-  std::exit(1);
-}
+using bench::check;
 
 enum class Kind { kGreedy, kSampled, kLogprobs, kEdited };
 
@@ -95,30 +92,11 @@ class Bench {
   double time(const Request& request, int batch) {
     set_slots(request);
     const int steps = std::max(8, 2048 / batch);
-    cudaGraph_t graph = nullptr;
-    cudaGraphExec_t exec = nullptr;
-    check(cudaStreamBeginCapture(on_.stream, cudaStreamCaptureModeThreadLocal));
     int next = 0;
-    for (int step = 0; step < steps; ++step) launch_step(request, batch, next);
-    check(cudaStreamEndCapture(on_.stream, &graph));
-    check(cudaGraphInstantiate(&exec, graph, 0));
-    cudaEvent_t begin = nullptr, end = nullptr;
-    check(cudaEventCreate(&begin));
-    check(cudaEventCreate(&end));
-    std::vector<float> samples;
-    for (int i = 0; i < 7; ++i) {
-      check(cudaEventRecord(begin, on_.stream));
-      check(cudaGraphLaunch(exec, on_.stream));
-      check(cudaEventRecord(end, on_.stream));
-      check(cudaEventSynchronize(end));
-      float ms = 0;
-      check(cudaEventElapsedTime(&ms, begin, end));
-      samples.push_back(ms);
-    }
-    check(cudaGraphExecDestroy(exec));
-    check(cudaGraphDestroy(graph));
-    std::sort(samples.begin(), samples.end());
-    return 1e3 * samples[samples.size() / 2] / steps;
+    const bench::Recording recording(on_.stream, [&] {
+      for (int step = 0; step < steps; ++step) launch_step(request, batch, next);
+    });
+    return recording.median_us() / steps;
   }
 
  private:
@@ -270,10 +248,7 @@ void run(int vocab) {
     }
   }
   time_calls(bench, vocab);
-  const DeviceError error = take_error();
-  if (error.code != cudaSuccess) {
-    std::printf("%s: %s\n", error.op, cudaGetErrorString(error.code));
-  }
+  bench::launches_ok();
 }
 
 }  // namespace

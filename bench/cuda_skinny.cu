@@ -2,7 +2,6 @@
 // a row of launches, and all products of a decode step in one graph, as the engine runs them.
 // Weights are distinct for every layer, so they come from memory.
 //   cuda_skinny [8b|0.6b|ROWS]...
-#include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -15,93 +14,35 @@
 
 #include "backend/cuda/launch.h"
 #include "backend/cuda/skinny_linear.h"
+#include "cuda_products.cuh"
 
 namespace {
 
+using bench::check;
+using bench::Model;
+using bench::Product;
+using bench::Spread;
 using octavo::Activation;
 using octavo::cuda::Launch;
 using octavo::cuda::LinearCall;
 using Linear = std::function<void(const Launch&, const LinearCall&, void*)>;
 
-void require(cudaError_t error) {
-  if (error == cudaSuccess) return;
-  std::fprintf(stderr, "%s\n", cudaGetErrorString(error));
-  std::exit(1);
-}
-
-__global__ void fill(__nv_bfloat16* to, int64_t count, float scale, uint32_t seed) {
-  for (int64_t i = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; i < count;
-       i += int64_t{gridDim.x} * blockDim.x) {
-    uint64_t bits = (static_cast<uint64_t>(i) + seed) * 0x9E3779B97F4A7C15u;
-    bits = (bits ^ bits >> 31) * 0xBF58476D1CE4E5B9u;
-    to[i] = __float2bfloat16(scale * (static_cast<float>(bits >> 40) * 0x1p-23f - 1));
-  }
-}
-
-struct Product {
-  const char* name;
-  int n, k;
-  Activation activation;
-  bool residual, out_is_float;
-  bool normed;  // has a norm before it, which the product before that can carry
-};
-
-struct Model {
-  const char* name;
-  int layers;
-  std::vector<Product> layer;  // qkv, o, gate_up, down
-  Product head;
-
-  int64_t weights() const {
-    int64_t sum = 0;
-    for (const Product& p : layer) sum += int64_t{p.n} * p.k;
-    return sum * layers + int64_t{head.n} * head.k;
-  }
-};
-
-const Model kModels[] = {
-    {"8b",
-     32,
-     {{"qkv", 6144, 4096, Activation::kNone, false, false, true},
-      {"o", 4096, 4096, Activation::kNone, true, false, false},
-      {"gate_up", 28672, 4096, Activation::kSwiGlu, false, false, true},
-      {"down", 4096, 14336, Activation::kNone, true, false, false}},
-     {"head", 128256, 4096, Activation::kNone, false, true, true}},
-    {"0.6b",
-     28,
-     {{"qkv", 4096, 1024, Activation::kNone, false, false, true},
-      {"o", 1024, 2048, Activation::kNone, true, false, false},
-      {"gate_up", 6144, 1024, Activation::kSwiGlu, false, false, true},
-      {"down", 1024, 3072, Activation::kNone, true, false, false}},
-     {"head", 151936, 1024, Activation::kNone, false, true, true}},
-};
-
 class Bench {
  public:
   explicit Bench(const Model& model) : model_(model) {
-    require(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
-    weights_ = allocate(model.weights(), 1e-3f, 1);
-    for (size_t i = 0; i < 5; ++i) {
-      activations_[i] = allocate(int64_t{128} * 28672, 1, static_cast<uint32_t>(i + 2));
-    }
-    logits_ = allocate(int64_t{128} * 2 * model.head.n, 1, 9);
-    weighted_ = allocate(int64_t{64} * 4096, 1, 10);
-    require(cudaMalloc(&gain_, size_t{4} * 4096));
-    require(cudaMemset(gain_, 0x3F, size_t{4} * 4096));  // 0.747
-    require(cudaMalloc(&squares_, size_t{4} * 64 * 64));
-    require(cudaMemset(squares_, 0x3F, size_t{4} * 64 * 64));
-    const size_t bytes = octavo::cuda::skinny_linear_workspace_bytes();
-    require(cudaMalloc(&workspace_, bytes));
-    require(cudaMemset(workspace_, 0, bytes));
-    require(cudaDeviceSynchronize());
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+    weights_ = memory_.random(static_cast<size_t>(model.weights()), Spread::kUniform, 1e-3f);
+    for (auto& activation : activations_) activation = random(size_t{128} * 28672);
+    logits_ = random(size_t{128} * 2 * model.head.n);
+    weighted_ = random(size_t{64} * 4096);
+    gain_ = about_0_747(4096);
+    squares_ = about_0_747(size_t{64} * 64);
+    workspace_ = memory_.zeroed(octavo::cuda::skinny_linear_workspace_bytes());
+    check(cudaDeviceSynchronize());
   }
-  ~Bench() {
-    for (void* p : memory_) cudaFree(p);
-    cudaFree(gain_);
-    cudaFree(squares_);
-    cudaFree(workspace_);
-    cudaStreamDestroy(stream_);
-  }
+  Bench(const Bench&) = delete;
+  Bench& operator=(const Bench&) = delete;
+  ~Bench() { cudaStreamDestroy(stream_); }
 
   // Microseconds of one launch among many of this product in a row.
   double product(const Linear& linear, const Product& p, int m) {
@@ -138,12 +79,11 @@ class Bench {
   void set_carry(bool on) { carry_ = on; }
 
  private:
-  __nv_bfloat16* allocate(int64_t count, float scale, uint32_t seed) {
-    void* p = nullptr;
-    require(cudaMalloc(&p, static_cast<size_t>(count) * 2));
-    memory_.push_back(p);
-    fill<<<1024, 256>>>(static_cast<__nv_bfloat16*>(p), count, scale, seed);
-    return static_cast<__nv_bfloat16*>(p);
+  __nv_bfloat16* random(size_t count) { return memory_.random(count, Spread::kUniform, 1); }
+  float* about_0_747(size_t count) {
+    void* const block = memory_.take(count * sizeof(float));
+    check(cudaMemset(block, 0x3F, count * sizeof(float)));
+    return static_cast<float*>(block);
   }
   LinearCall call(const Product& p, int m, const __nv_bfloat16* weight, int from, int to, int add) {
     LinearCall c;
@@ -153,7 +93,7 @@ class Bench {
     c.x = activations_[from];
     c.weight = weight;
     if (p.residual) c.residual = activations_[add];
-    c.activation = p.activation;
+    c.activation = p.gated ? Activation::kSwiGlu : Activation::kNone;
     c.out = p.out_is_float ? logits_ : activations_[to];
     c.out_is_float = p.out_is_float;
     if (carry_ && p.normed && !p.out_is_float) {
@@ -167,42 +107,16 @@ class Bench {
     }
     return c;
   }
-  template <typename Record>
-  double graph_us(Record record) {
-    cudaGraph_t graph;
-    cudaGraphExec_t exec;
-    require(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
-    record();
-    require(cudaStreamEndCapture(stream_, &graph));
-    require(cudaGraphInstantiate(&exec, graph, 0));
-    cudaEvent_t start, stop;
-    require(cudaEventCreate(&start));
-    require(cudaEventCreate(&stop));
-    require(cudaGraphLaunch(exec, stream_));
-    std::vector<float> times;
-    constexpr int kReplays = 5;
-    for (int i = 0; i < 5; ++i) {
-      require(cudaEventRecord(start, stream_));
-      for (int r = 0; r < kReplays; ++r) require(cudaGraphLaunch(exec, stream_));
-      require(cudaEventRecord(stop, stream_));
-      require(cudaStreamSynchronize(stream_));
-      float ms = 0;
-      require(cudaEventElapsedTime(&ms, start, stop));
-      times.push_back(ms / kReplays);
-    }
-    std::sort(times.begin(), times.end());
-    cudaEventDestroy(start);
-    cudaEventDestroy(stop);
-    cudaGraphExecDestroy(exec);
-    cudaGraphDestroy(graph);
-    const octavo::cuda::DeviceError error = octavo::cuda::take_error();
-    if (error.code != cudaSuccess) std::fprintf(stderr, "%s: %d\n", error.op, error.code);
-    return 1e3 * times[times.size() / 2];
+  template <typename Work>
+  double graph_us(Work&& work) {
+    const double us = bench::Recording(stream_, work).median_us(5, 5);
+    bench::launches_ok();
+    return us;
   }
 
   const Model& model_;
   cudaStream_t stream_ = nullptr;
-  std::vector<void*> memory_;
+  bench::Memory memory_;
   __nv_bfloat16* weights_ = nullptr;
   __nv_bfloat16* activations_[5] = {};
   __nv_bfloat16* logits_ = nullptr;
@@ -244,7 +158,7 @@ int main(int argc, char** argv) {
     }
   }
   if (rows.empty()) rows = {1, 2, 8, 16, 32, 64, 128};
-  for (const Model& model : kModels) {
+  for (const Model& model : bench::kModels) {
     if (!models.empty() && std::find(models.begin(), models.end(), model.name) == models.end()) {
       continue;
     }
