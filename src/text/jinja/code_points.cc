@@ -76,17 +76,16 @@ bool is_cased(char32_t c) {
 
 // A capital sigma that ends a word becomes ς (Unicode's Final_Sigma, without case-ignorable
 // letters).
-bool is_final_sigma(std::string_view text, size_t position, char32_t previous) {
-  const size_t after = position + 2;
+bool is_final_sigma(std::string_view text, CodePoint sigma, char32_t previous) {
   return is_cased(previous) &&
-         (after >= text.size() || !is_cased(decode_utf8(text, after).code_point));
+         (sigma.end == text.size() || !is_cased(decode_utf8(text, sigma.end).code_point));
 }
 
-void append_lower(std::string& out, std::string_view text, size_t position, char32_t c,
-                  char32_t previous) {
+void append_lower(std::string& out, std::string_view text, CodePoint at, char32_t previous) {
+  const char32_t c = at.value;
   if (c == 0x130) {
     out.append("i\xCC\x87");
-  } else if (c == 0x3A3 && is_final_sigma(text, position, previous)) {
+  } else if (c == 0x3A3 && is_final_sigma(text, at, previous)) {
     out.append("\xCF\x82");
   } else {
     append_utf8(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
@@ -151,11 +150,9 @@ std::string to_lower(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   char32_t previous = 0;
-  for (size_t i = 0; i < text.size();) {
-    const Decoded d = decode_utf8(text, i);
-    append_lower(out, text, i, d.code_point, previous);
-    previous = d.code_point;
-    i += d.length;
+  for (const CodePoint at : CodePoints(text)) {
+    append_lower(out, text, at, previous);
+    previous = at.value;
   }
   return out;
 }
@@ -163,11 +160,7 @@ std::string to_lower(std::string_view text) {
 std::string to_upper(std::string_view text) {
   std::string out;
   out.reserve(text.size());
-  for (size_t i = 0; i < text.size();) {
-    const Decoded d = decode_utf8(text, i);
-    append_upper(out, d.code_point);
-    i += d.length;
-  }
+  for (const CodePoint at : CodePoints(text)) append_upper(out, at.value);
   return out;
 }
 
@@ -183,15 +176,13 @@ std::string capitalize(std::string_view text) {
 std::string title(std::string_view text) {
   std::string out;
   char32_t previous = 0;
-  for (size_t i = 0; i < text.size();) {
-    const Decoded d = decode_utf8(text, i);
+  for (const CodePoint at : CodePoints(text)) {
     if (is_cased(previous)) {
-      append_lower(out, text, i, d.code_point, previous);
+      append_lower(out, text, at, previous);
     } else {
-      append_title(out, d.code_point);
+      append_title(out, at.value);
     }
-    previous = d.code_point;
-    i += d.length;
+    previous = at.value;
   }
   return out;
 }
@@ -199,15 +190,13 @@ std::string title(std::string_view text) {
 std::string swap_case(std::string_view text) {
   std::string out;
   char32_t previous = 0;
-  for (size_t i = 0; i < text.size();) {
-    const Decoded d = decode_utf8(text, i);
-    if (is_upper(d.code_point)) {
-      append_lower(out, text, i, d.code_point, previous);
+  for (const CodePoint at : CodePoints(text)) {
+    if (is_upper(at.value)) {
+      append_lower(out, text, at, previous);
     } else {
-      append_upper(out, d.code_point);
+      append_upper(out, at.value);
     }
-    previous = d.code_point;
-    i += d.length;
+    previous = at.value;
   }
   return out;
 }

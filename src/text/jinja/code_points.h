@@ -2,10 +2,51 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <string>
 #include <string_view>
 
+#include "base/utf8.h"
+
 namespace octavo::text::jinja {
+
+struct CodePoint {
+  char32_t value;
+  size_t begin, end;  // of its bytes in the text
+};
+
+// The code points of a text in order: for (const CodePoint at : CodePoints(text)).
+class CodePoints {
+ public:
+  explicit CodePoints(std::string_view text) : text_(text) {}
+
+  class Iterator {
+   public:
+    explicit Iterator(std::string_view text) : text_(text) { read(0); }
+    CodePoint operator*() const { return at_; }
+    Iterator& operator++() {
+      read(at_.end);
+      return *this;
+    }
+    bool operator==(std::default_sentinel_t) const { return at_.begin == text_.size(); }
+
+   private:
+    void read(size_t begin) {
+      at_ = {0, begin, begin};
+      if (begin == text_.size()) return;
+      const Decoded decoded = decode_utf8(text_, begin);
+      at_ = {decoded.code_point, begin, begin + static_cast<size_t>(decoded.length)};
+    }
+
+    std::string_view text_;
+    CodePoint at_;
+  };
+  Iterator begin() const { return Iterator(text_); }
+  std::default_sentinel_t end() const { return {}; }
+
+ private:
+  std::string_view text_;
+};
 
 bool is_ascii(std::string_view text);
 int64_t count_code_points(std::string_view text);

@@ -7,7 +7,6 @@
 #include <cmath>
 
 #include "base/json_writer.h"
-#include "base/utf8.h"
 #include "text/jinja/ast.h"
 #include "text/jinja/code_points.h"
 #include "text/jinja/evaluator.h"
@@ -53,9 +52,7 @@ void append_string_repr(Runtime& runtime, Draft& out, std::string_view text) {
   const bool has_single = text.find('\'') != std::string_view::npos;
   const char quote = has_single && text.find('"') == std::string_view::npos ? '"' : '\'';
   std::string body(1, quote);
-  for (size_t i = 0; i < text.size();) {
-    const Decoded d = decode_utf8(text, i);
-    const char32_t c = d.code_point;
+  for (const auto [c, begin, end] : CodePoints(text)) {
     if (c == static_cast<unsigned char>(quote) || c == '\\') {
       body.push_back('\\');
       body.push_back(static_cast<char>(c));
@@ -66,7 +63,7 @@ void append_string_repr(Runtime& runtime, Draft& out, std::string_view text) {
     } else if (c == '\t') {
       body.append("\\t");
     } else if (is_printable(c)) {
-      body.append(text.substr(i, d.length));
+      body.append(text.substr(begin, end - begin));
     } else if (c < 0x100) {
       append_hex(body, "\\x", c, 2);
     } else if (c < 0x10000) {
@@ -74,7 +71,6 @@ void append_string_repr(Runtime& runtime, Draft& out, std::string_view text) {
     } else {
       append_hex(body, "\\U", c, 8);
     }
-    i += d.length;
   }
   body.push_back(quote);
   runtime.append(out, body);
@@ -244,17 +240,16 @@ void JsonPrinter::print_string(std::string_view text) {
   append_json_string(quoted, text);
   if (!style_.ensure_ascii) return append(quoted);
   std::string ascii;
-  for (size_t i = 0; i < quoted.size();) {
-    const Decoded d = decode_utf8(quoted, i);
-    if (d.code_point < 0x80) {
-      ascii.push_back(static_cast<char>(d.code_point));
-    } else if (d.code_point < 0x10000) {
-      append_hex(ascii, "\\u", d.code_point, 4);
+  for (const CodePoint at : CodePoints(quoted)) {
+    const char32_t c = at.value;
+    if (c < 0x80) {
+      ascii.push_back(static_cast<char>(c));
+    } else if (c < 0x10000) {
+      append_hex(ascii, "\\u", c, 4);
     } else {
-      append_hex(ascii, "\\u", 0xD800 + ((d.code_point - 0x10000) >> 10), 4);
-      append_hex(ascii, "\\u", 0xDC00 + ((d.code_point - 0x10000) & 0x3FF), 4);
+      append_hex(ascii, "\\u", 0xD800 + ((c - 0x10000) >> 10), 4);
+      append_hex(ascii, "\\u", 0xDC00 + ((c - 0x10000) & 0x3FF), 4);
     }
-    i += d.length;
   }
   append(ascii);
 }

@@ -117,6 +117,12 @@ std::vector<Value> collect(Runtime& runtime, const Value& source);
 // Throws TypeError for too many, unknown, doubled, or fewer than `required` arguments.
 void bind(std::string_view function, const Args& args,
           std::initializer_list<std::string_view> names, size_t required, Value* out);
+// Whether an optional argument is there and not None.
+inline bool given(const Value& value) {
+  return !value.is_missing() && !value.is_none();
+}
+// An optional argument that turns something on.
+bool flag_argument(const Value& value);
 // An argument that must be an integer.
 int64_t int_argument(const Value& value);
 // An argument that must be a string.

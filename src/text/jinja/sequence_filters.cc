@@ -15,13 +15,6 @@ namespace octavo::text::jinja {
 
 namespace {
 
-bool given(const Value& value) {
-  return !value.is_missing() && !value.is_none();
-}
-bool flag(const Value& value) {
-  return given(value) && truthy(value);
-}
-
 // ---- What an item is compared by
 
 // make_attrgetter: the attribute path "a.b.0" of an item, perhaps with case folded.
@@ -30,7 +23,7 @@ class Getter {
   Getter() = default;
   Getter(Runtime& runtime, const Value& attribute, bool ignore_case = false, Value fallback = {})
       : ignore_case_(ignore_case), fallback_(fallback) {
-    if (attribute.is_missing() || attribute.is_none()) return;
+    if (!given(attribute)) return;
     std::vector<Value> path;
     if (!attribute.is_string()) {
       path.push_back(attribute);
@@ -288,7 +281,7 @@ std::vector<Value> slices(Runtime& runtime, const Value& input, const Args& args
 std::vector<Value> unique_items(Runtime& runtime, const Value& input, const Args& args) {
   Value a[2];
   bind("unique", args, {"case_sensitive", "attribute"}, 0, a);
-  const Getter getter(runtime, a[1], !flag(a[0]));
+  const Getter getter(runtime, a[1], !flag_argument(a[0]));
   Dict seen;
   std::vector<Value> out;
   for (const Value& item : collect(runtime, input)) {
@@ -358,11 +351,11 @@ Value filter_sort(Runtime& runtime, const Value& input, const Args& args) {
     for (bool more = true; more;) {
       const size_t comma = rest.find(',');
       more = comma != std::string_view::npos;
-      getters.emplace_back(runtime, Value::string(rest.substr(0, comma)), !flag(a[1]));
+      getters.emplace_back(runtime, Value::string(rest.substr(0, comma)), !flag_argument(a[1]));
       if (more) rest.remove_prefix(comma + 1);
     }
   } else {
-    getters.emplace_back(runtime, a[2], !flag(a[1]));
+    getters.emplace_back(runtime, a[2], !flag_argument(a[1]));
   }
   std::vector<Value> keys;
   for (const Value& item : items) {
@@ -370,7 +363,7 @@ Value filter_sort(Runtime& runtime, const Value& input, const Args& args) {
     for (const Getter& getter : getters) key.push_back(getter(runtime, item));
     keys.push_back(runtime.tuple(key));
   }
-  return runtime.list(sorted(runtime, items, keys, flag(a[0])));
+  return runtime.list(sorted(runtime, items, keys, flag_argument(a[0])));
 }
 
 Value filter_dictsort(Runtime& runtime, const Value& input, const Args& args) {
@@ -384,15 +377,15 @@ Value filter_dictsort(Runtime& runtime, const Value& input, const Args& args) {
     throw_python("AttributeError: '" + std::string(type_name(input)) +
                  "' object has no attribute 'items'");
   const std::vector<Value> items = items_of_dict(runtime, input, {});
-  const Getter getter(runtime, Value::integer(by == "key" ? 0 : 1), !flag(a[0]));
-  return runtime.list(sorted(runtime, items, keys_of(runtime, items, getter), flag(a[2])));
+  const Getter getter(runtime, Value::integer(by == "key" ? 0 : 1), !flag_argument(a[0]));
+  return runtime.list(sorted(runtime, items, keys_of(runtime, items, getter), flag_argument(a[2])));
 }
 
 template <bool kLargest>
 Value filter_extreme(Runtime& runtime, const Value& input, const Args& args) {
   Value a[2];
   bind("min", args, {"case_sensitive", "attribute"}, 0, a);
-  const Getter getter(runtime, a[1], !flag(a[0]));
+  const Getter getter(runtime, a[1], !flag_argument(a[0]));
   Cursor cursor(runtime, input);
   Value best;
   if (!cursor.next(runtime, best))
@@ -438,7 +431,7 @@ Value filter_join(Runtime& runtime, const Value& input, const Args& args) {
 Value filter_groupby(Runtime& runtime, const Value& input, const Args& args) {
   Value a[3];
   bind("groupby", args, {"attribute", "default", "case_sensitive"}, 1, a);
-  const bool case_sensitive = flag(a[2]);
+  const bool case_sensitive = flag_argument(a[2]);
   const Getter getter(runtime, a[0], !case_sensitive, a[1]);
   const Getter shown(runtime, a[0], false, a[1]);
   const std::vector<Value> unsorted = collect(runtime, input);

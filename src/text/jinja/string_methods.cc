@@ -17,9 +17,6 @@ namespace {
 std::string_view text_of(const Value& self) {
   return self.as_string();
 }
-bool given(const Value& value) {
-  return !value.is_missing() && !value.is_none();
-}
 
 // ---- Trimming
 
@@ -163,7 +160,7 @@ Value str_rsplit(Runtime& r, const Value& self, const Args& args) {
 Value str_splitlines(Runtime& runtime, const Value& self, const Args& args) {
   Value a[1];
   bind("splitlines", args, {"keepends"}, 0, a);
-  const bool keep_ends = given(a[0]) && truthy(a[0]);
+  const bool keep_ends = flag_argument(a[0]);
   const std::string_view text = text_of(self);
   runtime.charge_bytes(text.size());
   std::vector<std::string_view> lines;
@@ -310,13 +307,10 @@ Value str_all(Runtime& runtime, const Value& self, const Args& args) {
   bind("is", args, {}, 0, nullptr);
   const std::string_view text = self.as_string();
   runtime.charge_bytes(text.size() * 8);
-  bool all = kIfEmpty || !text.empty();
-  for (size_t i = 0; all && i < text.size();) {
-    const Decoded d = decode_utf8(text, i);
-    all = in_class(d.code_point);
-    i += d.length;
+  for (const CodePoint at : CodePoints(text)) {
+    if (!in_class(at.value)) return Value::boolean(false);
   }
-  return Value::boolean(all);
+  return Value::boolean(kIfEmpty || !text.empty());
 }
 
 // True if there are cased letters and all are of that case.
@@ -326,11 +320,9 @@ Value str_is_case(Runtime& runtime, const Value& self, const Args& args) {
   const std::string_view text = self.as_string();
   runtime.charge_bytes(text.size() * 8);
   bool any = false;
-  for (size_t i = 0; i < text.size();) {
-    const Decoded d = decode_utf8(text, i);
-    if (kUpper ? is_lower(d.code_point) : is_upper(d.code_point)) return Value::boolean(false);
-    any = any || (kUpper ? is_upper(d.code_point) : is_lower(d.code_point));
-    i += d.length;
+  for (const CodePoint at : CodePoints(text)) {
+    if (kUpper ? is_lower(at.value) : is_upper(at.value)) return Value::boolean(false);
+    any = any || (kUpper ? is_upper(at.value) : is_lower(at.value));
   }
   return Value::boolean(any);
 }
@@ -340,13 +332,11 @@ Value str_istitle(Runtime& runtime, const Value& self, const Args& args) {
   const std::string_view text = self.as_string();
   runtime.charge_bytes(text.size() * 8);
   bool any = false, in_word = false;
-  for (size_t i = 0; i < text.size();) {
-    const Decoded d = decode_utf8(text, i);
-    const bool upper = is_upper(d.code_point), lower = is_lower(d.code_point);
+  for (const CodePoint at : CodePoints(text)) {
+    const bool upper = is_upper(at.value), lower = is_lower(at.value);
     if ((upper && in_word) || (lower && !in_word)) return Value::boolean(false);
     in_word = upper || lower;
     any = any || in_word;
-    i += d.length;
   }
   return Value::boolean(any);
 }

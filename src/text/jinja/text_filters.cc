@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <string>
 
-#include "base/utf8.h"
 #include "text/jinja/builtins.h"
 #include "text/jinja/code_points.h"
 #include "text/jinja/operators.h"
@@ -13,10 +12,6 @@
 namespace octavo::text::jinja {
 
 namespace {
-
-bool given(const Value& value) {
-  return !value.is_missing() && !value.is_none();
-}
 
 // A filter that is a method of str(input).
 Value call_string_method(Runtime& runtime, std::string_view name, const Value& input,
@@ -52,17 +47,14 @@ Value filter_title(Runtime& runtime, const Value& input, const Args& args) {
     out.append(to_upper(part.substr(0, first)));
     out.append(to_lower(part.substr(first)));
   };
-  for (size_t i = 0; i < bytes.size();) {
-    const Decoded d = decode_utf8(bytes, i);
-    const bool separates =
-        is_space(d.code_point) ||
-        (d.code_point < 0x80 && std::string_view("-({[<").find(bytes[i]) != std::string_view::npos);
+  for (const CodePoint at : CodePoints(bytes)) {
+    const bool separates = is_space(at.value) || std::u32string_view(U"-({[<").find(at.value) !=
+                                                     std::u32string_view::npos;
     if (separates) {
-      flush(i);
-      out.append(bytes.substr(i, d.length));
-      word = i + d.length;
+      flush(at.begin);
+      out.append(bytes.substr(at.begin, at.end - at.begin));
+      word = at.end;
     }
-    i += d.length;
   }
   flush(bytes.size());
   return runtime.text(out, text.is_safe());
@@ -130,11 +122,11 @@ Value filter_indent(Runtime& runtime, const Value& input, const Args& args) {
   } else {
     runtime.append_repeated(indention, " ", a[0].is_missing() ? 4 : int_argument(a[0]));
   }
-  const bool blank = given(a[2]) && truthy(a[2]);
+  const bool blank = flag_argument(a[2]);
   const Value lines = find_string_method("splitlines")(runtime, runtime.concat(text, "\n"), {});
   const std::string_view margin = runtime.text(indention).as_string();
   Draft out;
-  if (given(a[1]) && truthy(a[1])) runtime.append(out, margin);
+  if (flag_argument(a[1])) runtime.append(out, margin);
   bool is_first = true;
   for (const Value& line : lines.items()) {
     if (!is_first) {
@@ -160,7 +152,7 @@ Value filter_truncate(Runtime& runtime, const Value& input, const Args& args) {
   if (length(runtime, input) <= most + std::min(leeway, INT64_MAX - most)) return input;
   const std::string_view text = string_argument("truncate", input);
   std::string_view kept = text.substr(0, byte_offset(text, most - end_size));
-  const bool kill_words = given(a[1]) && truthy(a[1]);
+  const bool kill_words = flag_argument(a[1]);
   if (!kill_words) kept = kept.substr(0, std::min(kept.rfind(' '), kept.size()));
   return runtime.concat(kept, end, input.is_safe());
 }
@@ -171,12 +163,10 @@ Value filter_wordcount(Runtime& runtime, const Value& input, const Args& args) {
   runtime.charge_bytes(text.size() * 8);
   int64_t words = 0;
   bool in_word = false;
-  for (size_t i = 0; i < text.size();) {
-    const Decoded d = decode_utf8(text, i);
-    const bool is_word = d.code_point == '_' || is_alnum(d.code_point);
+  for (const CodePoint at : CodePoints(text)) {
+    const bool is_word = at.value == '_' || is_alnum(at.value);
     words += is_word && !in_word;
     in_word = is_word;
-    i += d.length;
   }
   return Value::integer(words);
 }
@@ -325,7 +315,7 @@ Value filter_round(Runtime& runtime, const Value& input, const Args& args) {
 Value filter_filesizeformat(Runtime& runtime, const Value& input, const Args& args) {
   Value a[1];
   bind("filesizeformat", args, {"binary"}, 0, a);
-  const bool binary_units = given(a[0]) && truthy(a[0]);
+  const bool binary_units = flag_argument(a[0]);
   const double bytes = filter_float(runtime, input, {}).as_real();
   const double base = binary_units ? 1024 : 1000;
   if (bytes == 1) return Value::string("1 Byte");
@@ -348,7 +338,7 @@ Value filter_filesizeformat(Runtime& runtime, const Value& input, const Args& ar
 Value filter_default(Runtime&, const Value& input, const Args& args) {
   Value a[2];
   bind("default", args, {"default_value", "boolean"}, 0, a);
-  const bool boolean = given(a[1]) && truthy(a[1]);
+  const bool boolean = flag_argument(a[1]);
   if (!input.is_undefined() && !(boolean && !truthy(input))) return input;
   return a[0].is_missing() ? Value::string("") : a[0];
 }
@@ -364,8 +354,8 @@ Value filter_tojson(Runtime& runtime, const Value& input, const Args& args) {
   Value a[4];
   bind("tojson", args, {"ensure_ascii", "indent", "separators", "sort_keys"}, 0, a);
   JsonStyle style;
-  style.ensure_ascii = given(a[0]) && truthy(a[0]);
-  style.sort_keys = given(a[3]) && truthy(a[3]);
+  style.ensure_ascii = flag_argument(a[0]);
+  style.sort_keys = flag_argument(a[3]);
   if (given(a[1])) {
     style.pretty = true;
     style.item_separator = ",";

@@ -328,6 +328,10 @@ void bind(std::string_view function, const Args& args,
   }
 }
 
+bool flag_argument(const Value& value) {
+  return given(value) && truthy(value);
+}
+
 int64_t int_argument(const Value& value) {
   if (value.is_integer()) return value.as_int();
   throw_python("TypeError: '" + std::string(type_name(value)) +

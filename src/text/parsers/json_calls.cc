@@ -24,108 +24,98 @@ class Literal {
   size_t at_ = 0;
 };
 
-// <tool_call>
-// {"name": "f", "arguments": {…}}
-// </tool_call>            (the last line may be missing)
-class HermesParser final : public ToolParser {
- public:
-  HermesParser() : ToolParser({{"<tool_call>"}}), object_({}, sink()) {}
+// Calls that are objects, with notation around them.
+class ObjectCallsParser : public ToolParser {
+ protected:
+  explicit ObjectCallsParser(Opening opening, CallObject::Rules rules = {})
+      : ToolParser(std::move(opening)), rules_(rules), object_(rules, sink()) {}
+
+  // A byte outside of objects.
+  virtual Verdict push_notation(char c) = 0;
+  Verdict expect_object() {
+    object_ = CallObject(rules_, sink());
+    in_object_ = true;
+    return Verdict::kMore;
+  }
+  void expect_notation() { in_object_ = false; }
 
  private:
-  void open(int) override {
-    object_ = CallObject({}, sink());
-    closing_.reset();
-    object_is_over_ = false;
-  }
-  Verdict push(char c) override {
-    if (object_is_over_) {
-      const auto result = closing_.push(c);
-      if (result == Literal::Result::kDone) return Verdict::kLeave;
-      return result == Literal::Result::kMore ? Verdict::kMore : Verdict::kRefuse;
-    }
+  Verdict push(char c) final {
+    if (!in_object_) return push_notation(c);
     const auto result = object_.push(c);
     if (result == CallObject::Result::kBroken) return Verdict::kRefuse;
     if (result == CallObject::Result::kDone) {
       end_call();
-      object_is_over_ = true;
+      expect_notation();
     }
     return Verdict::kMore;
   }
 
+  const CallObject::Rules rules_;
   CallObject object_;
+  bool in_object_ = false;
+};
+
+// <tool_call>
+// {"name": "f", "arguments": {…}}
+// </tool_call>            (the last line may be missing)
+class HermesParser final : public ObjectCallsParser {
+ public:
+  HermesParser() : ObjectCallsParser({{"<tool_call>"}}) {}
+
+ private:
+  void open(int) override {
+    closing_.reset();
+    expect_object();
+  }
+  Verdict push_notation(char c) override {
+    const auto result = closing_.push(c);
+    if (result == Literal::Result::kDone) return Verdict::kLeave;
+    return result == Literal::Result::kMore ? Verdict::kMore : Verdict::kRefuse;
+  }
+
   Literal closing_{"</tool_call>"};
-  bool object_is_over_ = false;
 };
 
 // {"name": "f", "parameters": {…}}, as the whole answer or after <|python_tag|>; more after ";".
 // Any other object is an answer in JSON.
-class Llama3JsonParser final : public ToolParser {
+class Llama3JsonParser final : public ObjectCallsParser {
  public:
-  Llama3JsonParser() : ToolParser({{"<|python_tag|>"}, '{'}), object_(kRules, sink()) {}
+  Llama3JsonParser()
+      : ObjectCallsParser({{"<|python_tag|>"}, '{'},
+                          {.needs_arguments = true, .only_known_keys = true}) {}
 
  private:
-  static constexpr CallObject::Rules kRules{.needs_arguments = true, .only_known_keys = true};
-  void open(int) override {
-    object_ = CallObject(kRules, sink());
-    object_is_over_ = false;
+  void open(int) override { expect_object(); }
+  Verdict push_notation(char c) override {
+    if (is_json_space(c)) return Verdict::kMore;
+    return c == ';' ? expect_object() : Verdict::kRefuse;
   }
-  Verdict push(char c) override {
-    if (object_is_over_) {
-      if (is_json_space(c)) return Verdict::kMore;
-      if (c != ';') return Verdict::kRefuse;
-      open(0);
-      return Verdict::kMore;
-    }
-    const auto result = object_.push(c);
-    if (result == CallObject::Result::kBroken) return Verdict::kRefuse;
-    if (result == CallObject::Result::kDone) {
-      end_call();
-      object_is_over_ = true;
-    }
-    return Verdict::kMore;
-  }
-
-  CallObject object_;
-  bool object_is_over_ = false;
 };
 
 // [TOOL_CALLS] [{"name": "f", "arguments": {…}, "id": "…"}, …]      models up to 2024
 // [TOOL_CALLS]f[CALL_ID]…[ARGS]{…}[TOOL_CALLS]g{…}                   later ones; the tags are
 // optional
-class MistralParser final : public ToolParser {
+class MistralParser final : public ObjectCallsParser {
  public:
-  MistralParser() : ToolParser({{"[TOOL_CALLS]"}}), object_({}, sink()) {}
+  MistralParser() : ObjectCallsParser({{"[TOOL_CALLS]"}}) {}
 
  private:
-  enum class State { kStart, kObject, kAfterObject, kName, kArguments };
+  enum class State { kStart, kList, kName, kArguments };
   void open(int) override {
+    expect_notation();
     state_ = State::kStart;
     name_.clear();
   }
-  Verdict next_object() {
-    object_ = CallObject({}, sink());
-    state_ = State::kObject;
-    return Verdict::kMore;
-  }
-  Verdict push(char c) override {
+  Verdict push_notation(char c) override {
     switch (state_) {
       case State::kStart:
         if (is_json_space(c)) return Verdict::kMore;
-        if (c == '[') return next_object();
-        state_ = State::kName;
-        return push_name(c);
-      case State::kObject: {
-        const auto result = object_.push(c);
-        if (result == CallObject::Result::kBroken) return Verdict::kRefuse;
-        if (result == CallObject::Result::kDone) {
-          end_call();
-          state_ = State::kAfterObject;
-        }
-        return Verdict::kMore;
-      }
-      case State::kAfterObject:
+        state_ = c == '[' ? State::kList : State::kName;
+        return c == '[' ? expect_object() : push_name(c);
+      case State::kList:
         if (is_json_space(c)) return Verdict::kMore;
-        if (c == ',') return next_object();
+        if (c == ',') return expect_object();
         return c == ']' ? Verdict::kLeave : Verdict::kRefuse;
       case State::kName:
         return push_name(c);
@@ -162,44 +152,31 @@ class MistralParser final : public ToolParser {
   static constexpr size_t kMaxName = 256;
   State state_ = State::kStart;
   std::string name_;
-  CallObject object_;
   JsonScanner scanner_;
 };
 
 // [{"name": "f", "arguments": {…}}, …] after one of the format's markers, or, where the format says
 // so, as the whole answer; granite, phi4_mini_json, and answers that a grammar holds to such a
 // list.
-class ObjectListParser final : public ToolParser {
+class ObjectListParser final : public ObjectCallsParser {
  public:
   explicit ObjectListParser(Opening opening)
-      : ToolParser(std::move(opening)), object_(kRules, sink()) {}
+      : ObjectCallsParser(std::move(opening), {.needs_arguments = true}) {}
 
  private:
-  static constexpr CallObject::Rules kRules{.needs_arguments = true};
-  enum class State { kStart, kObject, kAfterObject };
-  void open(int) override { state_ = State::kStart; }
-  Verdict next_object() {
-    object_ = CallObject(kRules, sink());
-    state_ = State::kObject;
-    return Verdict::kMore;
+  void open(int) override {
+    expect_notation();
+    in_list_ = false;
   }
-  Verdict push(char c) override {
-    if (state_ == State::kObject) {
-      const auto result = object_.push(c);
-      if (result == CallObject::Result::kBroken) return Verdict::kRefuse;
-      if (result == CallObject::Result::kDone) {
-        end_call();
-        state_ = State::kAfterObject;
-      }
-      return Verdict::kMore;
-    }
+  Verdict push_notation(char c) override {
     if (is_json_space(c)) return Verdict::kMore;
-    if (c == (state_ == State::kStart ? '[' : ',')) return next_object();
-    return state_ == State::kAfterObject && c == ']' ? Verdict::kLeave : Verdict::kRefuse;
+    if (in_list_ && c == ']') return Verdict::kLeave;
+    if (c != (in_list_ ? ',' : '[')) return Verdict::kRefuse;
+    in_list_ = true;
+    return expect_object();
   }
 
-  State state_ = State::kStart;
-  CallObject object_;
+  bool in_list_ = false;
 };
 
 // The whole answer is the arguments of one function, which the request named.
