@@ -14,7 +14,7 @@
 namespace octavo {
 
 // Why a sequence ended; the words of to_string() are those of the OpenAI API.
-enum class FinishReason { kNone, kStop, kLength, kAbort, kError };
+enum class FinishReason { kNone, kStop, kLength, kRepetition, kAbort, kError };
 std::string_view to_string(FinishReason reason);
 
 struct Logprob {
@@ -41,8 +41,8 @@ struct CompletionOutput {
   std::vector<TokenLogprobs> logprobs;  // one for each token, if asked for
   double cumulative_logprob = 0;        // over all tokens so far; 0 unless logprobs were asked for
   FinishReason finish_reason = FinishReason::kNone;
-  // What stopped it: the stop string, or the stop token's id; none for end-of-sequence and for
-  // length.
+  // What stopped it: the stop string, the stop token's id, or vLLM's word for a repetition; none
+  // for end-of-sequence and for length.
   std::variant<std::monostate, std::string, TokenId> stop_reason;
   int num_output_tokens = 0;  // all tokens so far
 

@@ -38,6 +38,14 @@ struct ThinkingBlock {
   std::optional<int> max_tokens;  // so many tokens between start and end, then `end` is forced
 };
 
+// Ends an answer that goes round in circles: min_count times the same pattern of tokens, one right
+// after the other, at its end. With the reason FinishReason::kRepetition.
+struct RepetitionDetection {
+  int max_pattern_size = 0;  // tokens, at most 2048; 0: off
+  int min_pattern_size = 0;  // tokens; 0 counts as 1
+  int min_count = 0;         // at least 2, unless it is off
+};
+
 struct SamplingParams {
   int n = 1;                     // sequences for one prompt
   float presence_penalty = 0;    // [-2, 2], over output tokens
@@ -64,6 +72,7 @@ struct SamplingParams {
   bool detokenize = true;
   std::optional<StructuredOutput> structured_output;
   std::optional<ThinkingBlock> thinking;  // of models that think, as the prompt left it
+  std::optional<RepetitionDetection> repetition_detection;  // none: off
 
   // Checks ranges, with vLLM's words, and what needs the vocabulary when vocab_size > 0. Normalises
   // on the way as vLLM does: greedy resets top_p, top_k and min_p; a temperature in (0, 0.01)

@@ -10,6 +10,8 @@ std::string_view to_string(FinishReason reason) {
       return "stop";
     case FinishReason::kLength:
       return "length";
+    case FinishReason::kRepetition:
+      return "repetition";
     case FinishReason::kAbort:
       return "abort";
     case FinishReason::kError:

@@ -14,6 +14,7 @@ constexpr int kMaxSequences = 16384;
 // What a single answer may carry from step to step; whoever asks for more means harm.
 constexpr size_t kMaxStopBytes = 16 << 10;  // of all stop strings; a state each in the automaton
 constexpr size_t kMaxStopTokenIds = 1024;   // compared with each token
+constexpr int kMaxPatternSize = 2048;       // lengths that are compared with each token
 constexpr float kGreedyBelow = 1e-5f;
 constexpr float kLowestTemperature = 1e-2f;
 
@@ -66,6 +67,29 @@ Status check_numbers(const SamplingParams& p) {
   return ok_status();
 }
 
+Status check_repetition_detection(const std::optional<RepetitionDetection>& detection) {
+  if (!detection) return ok_status();
+  const auto [most, least, count] = *detection;
+  const auto refused = [](std::string message) {
+    return invalid_argument(std::move(message)).with_param("repetition_detection");
+  };
+  if (most < 0 || least < 0 || least > most) {
+    return refused(
+        "max_pattern_size, min_pattern_size must be >=0, with min_pattern_size <= "
+        "max_pattern_size. Set both to 0 to disable repetitive pattern detection.");
+  }
+  if (most > 0 && count < 2) {
+    return refused(
+        "min_count must be >= 2 to detect repetitive patterns in engine output. If you do not wish "
+        "to detect repetitive patterns, set max_pattern_size to 0.");
+  }
+  if (most > kMaxPatternSize) {
+    return refused("max_pattern_size must be at most " + std::to_string(kMaxPatternSize) +
+                   ", got " + std::to_string(most) + ".");
+  }
+  return ok_status();
+}
+
 Status check_logprobs(const char* name, const std::optional<int>& k, const char* what,
                       int max_logprobs) {
   if (!k) return ok_status();
@@ -103,13 +127,17 @@ Status check_sizes(const SamplingParams& p, int vocab_size) {
 
 Status check_vocabulary(const SamplingParams& p, int vocab_size) {
   const auto outside = [&](TokenId id) { return id < 0 || (vocab_size > 0 && id >= vocab_size); };
+  const auto refused = [&](TokenId id, const std::string& field) {
+    return invalid_argument(
+               "token_id(s) [" + std::to_string(id) + "] in " + field +
+               " contain out-of-vocab token ids. Vocabulary size: " + std::to_string(vocab_size))
+        .with_param(field);
+  };
+  for (const TokenId id : p.stop_token_ids) {
+    if (outside(id)) return refused(id, "stop_token_ids");
+  }
   for (const auto& [id, bias] : p.logit_bias) {
-    if (outside(id)) {
-      return invalid_argument("token_id(s) [" + std::to_string(id) +
-                              "] in logit_bias contain out-of-vocab token ids. Vocabulary size: " +
-                              std::to_string(vocab_size))
-          .with_param("logit_bias");
-    }
+    if (outside(id)) return refused(id, "logit_bias");
     if (std::isnan(bias))
       return invalid_argument("logit_bias values must be numbers.").with_param("logit_bias");
   }
@@ -132,6 +160,7 @@ Status SamplingParams::validate(int vocab_size, int max_logprobs) {
   RETURN_IF_ERROR(check_numbers(*this));
   RETURN_IF_ERROR(check_logprobs("logprobs", logprobs, "sample", max_logprobs));
   RETURN_IF_ERROR(check_logprobs("prompt_logprobs", prompt_logprobs, "prompt", max_logprobs));
+  RETURN_IF_ERROR(check_repetition_detection(repetition_detection));
   RETURN_IF_ERROR(check_sizes(*this, vocab_size));
   RETURN_IF_ERROR(check_vocabulary(*this, vocab_size));
   for (const std::string& s : stop) {

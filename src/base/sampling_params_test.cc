@@ -34,9 +34,30 @@ TEST(SamplingParams, RefusesValuesOutOfRangeInVllmsWords) {
   EXPECT_EQ(error_of({.stop = {""}}), "stop cannot contain an empty string.");
   EXPECT_EQ(error_of({.logit_bias = {{100, 1.f}}}),
             "token_id(s) [100] in logit_bias contain out-of-vocab token ids. Vocabulary size: 100");
+  EXPECT_EQ(
+      error_of({.stop_token_ids = {99, -1}}),
+      "token_id(s) [-1] in stop_token_ids contain out-of-vocab token ids. Vocabulary size: 100");
   EXPECT_EQ(error_of({.allowed_token_ids = std::vector<TokenId>{}}),
             "allowed_token_ids is not None and empty!");
   EXPECT_EQ(error_of({.n = 2, .temperature = 0}), "n must be 1 when using greedy sampling, got 2.");
+}
+
+TEST(SamplingParams, RepetitionDetectionIsOffOrWhole) {
+  const auto error = [](int most, int least, int count) {
+    return error_of({.repetition_detection = RepetitionDetection{most, least, count}});
+  };
+  EXPECT_EQ(error(0, 0, 0), "");
+  EXPECT_EQ(error(2048, 0, 2), "");
+  const std::string sizes =
+      "max_pattern_size, min_pattern_size must be >=0, with min_pattern_size <= max_pattern_size. "
+      "Set both to 0 to disable repetitive pattern detection.";
+  EXPECT_EQ(error(-1, 0, 2), sizes);
+  EXPECT_EQ(error(3, -1, 2), sizes);
+  EXPECT_EQ(error(3, 4, 2), sizes);
+  EXPECT_EQ(error(3, 1, 1),
+            "min_count must be >= 2 to detect repetitive patterns in engine output. If you do not "
+            "wish to detect repetitive patterns, set max_pattern_size to 0.");
+  EXPECT_EQ(error(2049, 1, 2), "max_pattern_size must be at most 2048, got 2049.");
 }
 
 TEST(SamplingParams, WhatAnAnswerCarriesAlongIsBounded) {

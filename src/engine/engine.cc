@@ -43,7 +43,13 @@ void Engine::post(std::function<void()> command) {
 }
 
 void Engine::add(std::shared_ptr<const Request> request) {
-  post([this, request = std::move(request)] { scheduler_.add(request); });
+  const int sequences = request->params->n;
+  {
+    std::lock_guard lock(mutex_);
+    sequences_in_inbox_ += sequences;
+    inbox_.push_back([this, request = std::move(request)] { scheduler_.add(request); });
+  }
+  inbox_ready_.notify_one();
 }
 void Engine::cancel(RequestKey request) {
   post([this, request] { scheduler_.cancel(request); });
@@ -86,7 +92,9 @@ void Engine::report_fault(const Status& fault) {
 
 EngineStats Engine::stats() const {
   std::lock_guard lock(mutex_);
-  return stats_;
+  EngineStats stats = stats_;
+  stats.waiting += sequences_in_inbox_;
+  return stats;
 }
 
 void Engine::inspect(StateReader reader) {
@@ -122,6 +130,7 @@ bool Engine::take_commands() {
     if (!busy) inbox_ready_.wait(lock, [this] { return stopping_ || !inbox_.empty(); });
     if (stopping_) return false;
     commands.swap(inbox_);
+    stats_.waiting += std::exchange(sequences_in_inbox_, 0);
   }
   for (auto& command : commands) command();
   if (!commands.empty()) publish_stats();

@@ -77,6 +77,7 @@ class Engine final : public EngineCore {
   mutable std::mutex mutex_;
   std::condition_variable inbox_ready_;
   std::vector<std::function<void()>> inbox_;  // guarded by mutex_
+  int sequences_in_inbox_ = 0;                // guarded by mutex_
   bool stopping_ = false;                     // guarded by mutex_
   bool ended_ = false;                        // guarded by mutex_: run() has returned
   std::condition_variable end_reached_;

@@ -198,6 +198,24 @@ TEST_P(EngineDepth, AStepThatNeverEndsIsAFaultThatNamesItAndItsSize) {
   harness.wait_for_ends(1);
 }
 
+TEST_P(EngineDepth, WhatWaitsInTheInboxDuringAStepCountsAsWaiting) {
+  auto runner = std::make_unique<FakeRunner>();
+  runner->hang_step = 0;
+  FakeRunner& device = *runner;
+  FakeRunner::forwards_started = 0;
+  Harness harness(std::move(runner), GetParam());
+  harness.engine().add(request_of(1, 4));
+  // The engine waits for the first step once it has submitted as many as may be in flight.
+  while (FakeRunner::forwards_started < GetParam()) std::this_thread::yield();
+  harness.engine().add(request_of(2, 4));
+  harness.engine().add(request_of(3, 4));
+  const EngineStats stats = harness.engine().stats();
+  EXPECT_EQ(stats.running + stats.waiting, 3);
+  device.release();
+  harness.wait_for_ends(3);
+  EXPECT_EQ(harness.engine().stats().waiting, 0);
+}
+
 TEST_P(EngineDepth, ManyStepsWithinTheirTimeAreNoFault) {
   Harness harness(std::make_unique<FakeRunner>(1e-3), GetParam(), 0, /*step_timeout=*/0.1);
   for (int round = 0; round < 3; ++round) {

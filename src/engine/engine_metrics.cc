@@ -85,7 +85,7 @@ EngineMetrics::EngineMetrics(const ModelInfo& model)
   info.emplace_back("enable_prefix_caching", model.prefix_caching ? "True" : "False");
   registry_.gauge("vllm:cache_config_info", "Information of the LLMEngine CacheConfig", info)
       .set(1);
-  for (const char* reason : {"stop", "length", "abort", "error"}) {
+  for (const char* reason : {"stop", "length", "abort", "error", "repetition"}) {
     registry_.counter("vllm:request_success_total", "Count of successfully processed requests.",
                       with("finished_reason", reason));
   }
@@ -164,7 +164,7 @@ void EngineMetrics::finished(const Finished& f) {
   e2e_.observe(f.now - f.arrival);
   prompt_tokens_.observe(f.prompt_tokens);
   generation_tokens_.observe(f.generation_tokens);
-  max_generation_tokens_.observe(f.generation_tokens);
+  max_generation_tokens_.observe(f.longest_answer);
   params_n_.observe(f.n);
   params_max_tokens_.observe(f.max_tokens);
   if (f.first_scheduled > 0) {

@@ -20,7 +20,8 @@ class EngineMetrics {
   struct Finished {
     std::string reason;
     double arrival = 0, first_scheduled = 0, first_token = 0, last_token = 0, now = 0;
-    int prompt_tokens = 0, cached_tokens = 0, generation_tokens = 0, n = 1, max_tokens = 0;
+    int prompt_tokens = 0, cached_tokens = 0, n = 1, max_tokens = 0;
+    int generation_tokens = 0, longest_answer = 0;  // of all answers together; of the longest
   };
   void first_token(double seconds);
   void inter_token(double seconds);

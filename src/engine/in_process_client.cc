@@ -144,13 +144,13 @@ StatusOr<std::string> InProcessClient::submit_masked(GenerateRequest request,
   } else if (engine_->takes_maskers()) {
     made->make_masker = std::move(own);
   }
-  {
-    std::lock_guard lock(mutex_);
-    RETURN_IF_ERROR(refusal());
-    live_.emplace(made->key, made->id);
-    keys_of_.emplace(made->id, made->key);
-  }
   std::string id = made->id;
+  // Under the mutex to the end: a fault, a shutdown or a cancel that finds the request among the
+  // live ones must also find it where it is to end it.
+  std::lock_guard lock(mutex_);
+  RETURN_IF_ERROR(refusal());
+  live_.emplace(made->key, id);
+  keys_of_.emplace(id, made->key);
   outputs_->add(made, std::move(sink));
   engine_->add(std::move(made));
   return id;

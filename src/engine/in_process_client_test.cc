@@ -129,5 +129,49 @@ TEST_F(ClientOverFailingDevice, AStepThatHangsEndsAllRequestsAlthoughTheEngineIs
   client_->shutdown(0);
 }
 
+// Takes everything and does nothing: a core that hangs.
+class SilentCore final : public EngineCore {
+ public:
+  void add(std::shared_ptr<const Request>) override {}
+  void cancel(RequestKey) override {}
+  void finish(RequestKey, int) override {}
+  void reset_prefix_cache() override {}
+  bool takes_maskers() const override { return true; }
+  void stop() override {}
+  EngineStats stats() const override { return {}; }
+  void inspect(StateReader reader) override { reader(nullptr); }
+};
+
+TEST(InProcessClient, ARequestThatComesWhileTheEngineFailsEndsToo) {
+  ModelInfo model;
+  model.vocab_size = kVocab;
+  model.max_model_len = 1024;
+  const std::string long_id(16 << 20, 'x');  // copied, it makes submit() slow
+  for (int attempt = 0; attempt < 40; ++attempt) {
+    EngineCore::Listener listener;
+    InProcessClient client(model, EngineOptions(), text::TextModel::without_tokenizer(kVocab),
+                           [&](EngineCore::Listener given) {
+                             listener = std::move(given);
+                             return std::make_unique<SilentCore>();
+                           });
+    GenerateRequest request;
+    request.prompt_token_ids = {1, 2, 3};
+    request.request_id = long_id;
+    std::atomic<bool> submitting = false;
+    std::thread failing([&] {
+      while (!submitting) std::this_thread::yield();
+      std::this_thread::sleep_for(std::chrono::microseconds(500 * attempt));
+      listener.on_fault(unavailable("the device is lost"));
+    });
+    const auto sink = std::make_shared<KeepingSink>();
+    submitting = true;
+    const bool taken = client.submit(std::move(request), sink).ok();
+    failing.join();
+    if (taken) {
+      ASSERT_TRUE(sink->wait_for_end().finished) << "it waits for ever";
+    }
+  }
+}
+
 }  // namespace
 }  // namespace octavo

@@ -15,6 +15,7 @@
 #include "engine/executor/worker_executor.h"
 #include "engine/memory_plan.h"
 #include "engine/model_runner.h"
+#include "engine/scheduling_policy.h"
 #include "weights/loader.h"
 
 namespace octavo {
@@ -99,6 +100,15 @@ Status check_options(const EngineOptions& o) {
   return ok_status();
 }
 
+// A model has embeddings or rotations for its own positions alone.
+Status check_context(const EngineOptions& o, const ModelConfig& c) {
+  if (o.model.max_model_len.value_or(0) <= c.max_position) return ok_status();
+  return invalid_argument("--max-model-len " + std::to_string(*o.model.max_model_len) +
+                          " is greater than the model's context of " +
+                          std::to_string(c.max_position) +
+                          " tokens (max_position_embeddings in config.json): lower it");
+}
+
 // auto takes a GPU wherever there is one, and then no CPU in its stead: a GPU that cannot be used
 // is an error.
 bool wants_cuda(const EngineOptions& o) {
@@ -177,6 +187,7 @@ StatusOr<Loaded> load(const EngineOptions& options, bool on_cuda, bool with_text
     return not_found("'" + options.model.model + "' is no model directory");
   }
   ASSIGN_OR_RETURN(l.config, read_model_config(directory, options.model.generation_config));
+  RETURN_IF_ERROR(check_context(options, l.config));
   ASSIGN_OR_RETURN(l.dtype, resolve_dtype(options.model.dtype, l.config.dtype));
   l.on_cuda = on_cuda;
   if (on_cuda) {
@@ -257,25 +268,6 @@ StatusOr<int64_t> kv_budget(const EngineOptions& options, const Loaded& l, std::
   return left;
 }
 
-StatusOr<MemoryPlan> plan_for(const EngineOptions& options, const Loaded& l,
-                              std::vector<KvCacheSpec>& groups, std::string& account) {
-  MemoryDemand demand;
-  for (KvCacheSpec& group : groups) {
-    group.block_size = options.cache.block_size;
-    group.dtype = l.dtype;
-    demand.block_bytes.push_back(static_cast<int64_t>(l.backend->kv_block_bytes(group)));
-  }
-  demand.groups = groups;
-  ASSIGN_OR_RETURN(demand.kv_budget, kv_budget(options, l, account));
-  demand.max_position = l.config.max_position;
-  demand.asked_max_model_len = options.model.max_model_len;
-  demand.max_num_seqs = options.scheduler.max_num_seqs;
-  demand.max_chunk = options.scheduler.max_num_batched_tokens;
-  ASSIGN_OR_RETURN(MemoryPlan plan, plan_memory(demand, options.cache.block_size));
-  for (size_t g = 0; g < groups.size(); ++g) groups[g].num_blocks = plan.num_blocks[g];
-  return plan;
-}
-
 SchedulerConfig scheduler_config(const EngineOptions& options, int max_model_len, int vocab_size) {
   const SchedulerOptions& asked = options.scheduler;
   SchedulerConfig config;
@@ -292,6 +284,26 @@ SchedulerConfig scheduler_config(const EngineOptions& options, int max_model_len
     config.max_mixed_prefill = asked.max_mixed_prefill_tokens;
   }
   return config;
+}
+
+StatusOr<MemoryPlan> plan_for(const EngineOptions& options, const Loaded& l,
+                              std::vector<KvCacheSpec>& groups, std::string& account) {
+  MemoryDemand demand;
+  for (KvCacheSpec& group : groups) {
+    group.block_size = options.cache.block_size;
+    group.dtype = l.dtype;
+    demand.block_bytes.push_back(static_cast<int64_t>(l.backend->kv_block_bytes(group)));
+  }
+  demand.groups = groups;
+  ASSIGN_OR_RETURN(demand.kv_budget, kv_budget(options, l, account));
+  demand.max_position = l.config.max_position;
+  demand.asked_max_model_len = options.model.max_model_len;
+  demand.max_num_seqs = options.scheduler.max_num_seqs;
+  const int context = options.model.max_model_len.value_or(l.config.max_position);
+  demand.max_chunk = max_chunk(scheduler_config(options, context, l.config.vocab_size));
+  ASSIGN_OR_RETURN(MemoryPlan plan, plan_memory(demand, options.cache.block_size));
+  for (size_t g = 0; g < groups.size(); ++g) groups[g].num_blocks = plan.num_blocks[g];
+  return plan;
 }
 
 ModelInfo describe(const EngineOptions& options, const Loaded& l, const MemoryPlan& plan,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,13 +32,15 @@ struct MemoryDemand {
 };
 
 // Shares the budget among the groups so that all hold the same tokens, except that a windowed group
-// never gets more than its sequences can hold, and no group more than max_num_seqs full contexts.
+// never gets more than its sequences can hold, and no group more than max_num_seqs full contexts;
+// what one cannot use goes to the others. A plan made from another's kv_bytes and max_model_len has
+// at least as many tokens.
 // Errors: the budget holds not even one sequence, or less than the max_model_len that the user
 // asked for.
 StatusOr<MemoryPlan> plan_memory(const MemoryDemand& demand, int block_size);
 
 // Bytes this process may still take: the machine's available memory, and the cgroup's limit where
-// there is one.
-int64_t available_memory_bytes();
+// there is one. `root`: where /proc and /sys are looked for.
+int64_t available_memory_bytes(const std::filesystem::path& root = "/");
 
 }  // namespace octavo

@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+
+#include "base/testing_directory.h"
+
 namespace octavo {
 namespace {
 
@@ -45,6 +49,58 @@ TEST(MemoryPlan, AWindowedGroupHoldsAWindowAndAChunkPerSequence) {
   ASSERT_TRUE(plan.ok());
   EXPECT_EQ(plan->num_blocks[0], 4 * (12 + 1));
   EXPECT_EQ(plan->max_model_len, 1600);
+}
+
+TEST(MemoryPlan, AWindowedGroupAloneLowersTheContextWhereAWindowAndAChunkDoNotFit) {
+  auto plan = plan_memory(one_group(11'000, 128), 16);
+  ASSERT_TRUE(plan.ok());
+  EXPECT_EQ(plan->num_blocks[0], 11) << "one sequence with its chunk takes 13";
+  EXPECT_EQ(plan->max_model_len, 11 * 16);
+}
+
+MemoryDemand two_groups(int64_t budget) {
+  MemoryDemand d = one_group(budget);
+  d.groups.push_back(KvCacheSpec{.num_layers = 2, .window = 128});
+  d.block_bytes.push_back(1000);
+  return d;
+}
+
+TEST(MemoryPlan, WhatAWindowedGroupDoesNotNeedTheFullOneGets) {
+  auto plan = plan_memory(two_groups(400'000), 16);
+  ASSERT_TRUE(plan.ok());
+  EXPECT_EQ(plan->num_blocks, (std::vector{400 - 52, 52}));
+  EXPECT_EQ(plan->kv_bytes, 400'000);
+}
+
+TEST(MemoryPlan, MadeAgainFromItsOwnSizeIsTheSame) {
+  for (int64_t budget = 30'000; budget < 600'000; budget += 7'000) {
+    const auto first = plan_memory(two_groups(budget), 16);
+    ASSERT_TRUE(first.ok());
+    MemoryDemand again = two_groups(first->kv_bytes);
+    again.asked_max_model_len = first->max_model_len;
+    const auto second = plan_memory(again, 16);
+    ASSERT_TRUE(second.ok()) << second.status().message();
+    EXPECT_GE(second->num_blocks[0], first->num_blocks[0]) << budget;
+    EXPECT_EQ(second->max_model_len, first->max_model_len);
+  }
+}
+
+TEST(AvailableMemory, CountsFilesThatTheCgroupMayDropAsFree) {
+  const testing::TemporaryDirectory root;
+  std::filesystem::create_directories(root.path() / "proc");
+  std::filesystem::create_directories(root.path() / "sys/fs/cgroup");
+  const auto write = [&](const char* name, const std::string& text) {
+    std::ofstream(root.path() / name) << text;
+  };
+  write("proc/meminfo", "MemTotal:       1000 kB\nMemFree: 1 kB\nMemAvailable:    900 kB\n");
+  EXPECT_EQ(available_memory_bytes(root.path()), 900 << 10);
+  write("sys/fs/cgroup/memory.max", "max\n");
+  write("sys/fs/cgroup/memory.current", "600000\n");
+  EXPECT_EQ(available_memory_bytes(root.path()), 900 << 10) << "no limit";
+  write("sys/fs/cgroup/memory.max", "700000\n");
+  EXPECT_EQ(available_memory_bytes(root.path()), 100'000);
+  write("sys/fs/cgroup/memory.stat", "anon 90000\ninactive_anon 1\ninactive_file 450000\n");
+  EXPECT_EQ(available_memory_bytes(root.path()), 550'000) << "most of what is used is a cache";
 }
 
 TEST(MemoryPlan, SaysWhenThereIsNoMemoryAtAll) {

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -26,9 +27,15 @@ struct AnswerState {
   }
   text::TokenStreamer streamer;
   text::StopChecker stop;
+  bool has_text = false;  // a token of the answer went through the streamer
   int num_tokens = 0;
+  double last_token = 0;
   double cumulative_logprob = 0;
   bool ended = false;
+
+  // What the streamer still holds of this answer; while none of its tokens came, that is the
+  // prompt's.
+  std::string flush_streamer() { return has_text ? streamer.flush() : std::string(); }
 };
 
 struct Stream {
@@ -103,6 +110,8 @@ class OutputProcessor::Shard {
     Stream stream;
     for (int i = 0; i < m.request->params->n; ++i)
       stream.answers.emplace_back(tokenizer_, *m.request);
+    if (m.request->params->prompt_logprobs)
+      stream.prompt_logprobs.resize(m.request->prompt->size());
     stream.times.arrival = m.request->arrival;
     const RequestKey key = m.request->key;
     stream.request = std::move(m.request);
@@ -120,7 +129,7 @@ class OutputProcessor::Shard {
       AnswerState& answer = stream.answers[i];
       if (answer.ended) continue;
       CompletionOutput c = new_completion(answer, static_cast<int>(i));
-      c.text = answer.stop.flush() + answer.streamer.flush();
+      c.text = answer.stop.flush() + answer.flush_streamer();
       c.finish_reason = m.reason;
       end_answer(stream, answer);
       output.outputs.push_back(std::move(c));
@@ -148,12 +157,13 @@ class OutputProcessor::Shard {
 
     CompletionOutput c = new_completion(answer, event.index);
     if (event.has_token) {
-      observe_token(stream, now);
+      observe_token(stream, answer, now);
       add_token(stream, answer, event, c);
     }
     if (c.finish_reason == FinishReason::kNone && event.finish != FinishReason::kNone) {
       c.finish_reason = event.finish;
       if (event.stop_token) c.stop_reason = *event.stop_token;
+      if (event.finish == FinishReason::kRepetition) c.stop_reason = "repetition_detected";
       finish_text(answer, c);
     }
     c.num_output_tokens = answer.num_tokens;
@@ -179,10 +189,15 @@ class OutputProcessor::Shard {
       answer.cumulative_logprob += event.token.logprob;
     }
     if (!params.detokenize || (event.hide_token && !params.include_stop_str_in_output)) return;
+    answer.has_text = true;
     std::string text = answer.streamer.append(event.token.token);
-    // Stop strings do not count before min_tokens, as with vLLM.
-    if (params.stop.empty() || answer.num_tokens <= params.min_tokens) {
+    if (params.stop.empty()) {
       c.text = std::move(text);
+      return;
+    }
+    // As with vLLM, a stop string counts where it ends after min_tokens, wherever it began.
+    if (answer.num_tokens <= params.min_tokens) {
+      c.text = answer.stop.pass(text);
       return;
     }
     check_stop(answer, text, params, c);
@@ -200,7 +215,7 @@ class OutputProcessor::Shard {
 
   // What the streamer and the stop checker still hold, when no stop string ended the answer.
   static void finish_text(AnswerState& answer, CompletionOutput& c) {
-    text::StopChecker::Result last = answer.stop.append(answer.streamer.flush());
+    text::StopChecker::Result last = answer.stop.append(answer.flush_streamer());
     c.text += last.text;
     if (!last.stopped()) c.text += answer.stop.flush();
   }
@@ -227,14 +242,13 @@ class OutputProcessor::Shard {
     }
   }
 
-  void observe_token(Stream& stream, double now) {
+  void observe_token(Stream& stream, AnswerState& answer, double now) {
     if (stream.times.first_token == 0) {
       stream.times.first_token = now;
       metrics_.first_token(now - stream.times.arrival);
-    } else {
-      metrics_.inter_token(now - stream.times.last_token);
     }
-    stream.times.last_token = now;
+    if (answer.last_token > 0) metrics_.inter_token(now - answer.last_token);
+    answer.last_token = stream.times.last_token = now;
   }
 
   static RequestOutput new_output(const Stream& stream) {
@@ -282,7 +296,10 @@ class OutputProcessor::Shard {
     f.now = now;
     f.prompt_tokens = static_cast<int>(stream.request->prompt->size());
     f.cached_tokens = stream.num_cached;
-    for (const AnswerState& answer : stream.answers) f.generation_tokens += answer.num_tokens;
+    for (const AnswerState& answer : stream.answers) {
+      f.generation_tokens += answer.num_tokens;
+      f.longest_answer = std::max(f.longest_answer, answer.num_tokens);
+    }
     f.n = stream.request->params->n;
     f.max_tokens = stream.request->max_tokens;
     metrics_.finished(f);

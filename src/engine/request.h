@@ -17,12 +17,14 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/strong_id.h"
 #include "cache/kv_manager.h"
+#include "engine/repetition_detector.h"
 #include "engine/token_masker.h"
 #include "octavo/outputs.h"
 #include "octavo/sampling_params.h"
@@ -82,6 +84,7 @@ struct Sequence {
   bool borrowed = false;
   SequenceBlocks blocks;
   std::unique_ptr<TokenMasker> masker;
+  std::optional<RepetitionDetector> repetition;  // with repetition_detection
   double first_scheduled = 0;
 
   std::span<const TokenId> output() const {

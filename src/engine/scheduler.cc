@@ -40,6 +40,8 @@ void Scheduler::Impl::add(std::shared_ptr<const Request> request) {
       const std::vector<TokenId>& drawn = progress.answers[i].tokens;
       entry->tokens.insert(entry->tokens.end(), drawn.begin(), drawn.end());
     }
+    if (const auto& detection = request->params->repetition_detection)
+      entry->repetition.emplace(*detection, entry->output());
     entry->order = order_of(*request, entry->id.value, config_.policy);
     entry->group = &group;
     group.live.push_back(entry.get());

@@ -7,6 +7,16 @@
 
 namespace octavo {
 
+namespace {
+
+// Whether the newest token ends a repetition. Those before min_tokens are known, but end nothing.
+bool goes_in_circles(Sequence& sequence) {
+  if (!sequence.repetition || !sequence.repetition->append(sequence.output())) return false;
+  return sequence.num_output() >= sequence.request->params->min_tokens;
+}
+
+}  // namespace
+
 std::vector<SequenceEvent> Scheduler::Impl::commit(const StepResult& result) {
   CHECK(!steps_.empty() && steps_.front().id == result.step);
   const StepRecord step = std::move(steps_.front());
@@ -70,15 +80,15 @@ void Scheduler::Impl::commit_token(SequenceEntry& entry, const SampledToken& tok
                                    SequenceEvent& event) {
   entry.tokens.push_back(token.token);
   ++stats_.generation_tokens;
-  const Ending ending = ending_of(*entry.request, config_, token.token, entry.num_output());
+  Ending ending = ending_of(*entry.request, config_, token.token, entry.num_output());
+  if (ending.finish == FinishReason::kNone && goes_in_circles(entry))
+    ending.finish = FinishReason::kRepetition;
   event.has_token = true;
   event.token = token;
   event.finish = ending.finish;
   event.stop_token = ending.stop_token;
   event.hide_token = ending.hide_token;
-  const bool goes_on = ending.finish == FinishReason::kNone;
-  if (entry.masker && (goes_on || ending.finish == FinishReason::kLength))
-    follow_constraint(entry, event);
+  if (entry.masker && ending.finish != FinishReason::kStop) follow_constraint(entry, event);
   if (event.finish != FinishReason::kNone) retire(entry);
 }
 

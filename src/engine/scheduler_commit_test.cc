@@ -220,6 +220,78 @@ TEST(Masks, ThatAreCompleteEndTheAnswerWithoutAnEndOfSequence) {
   }
 }
 
+// Makes the answer say 7, 8, 9, 7, 8, 9, … and be complete after `last` tokens.
+class Circle : public TokenMasker {
+ public:
+  explicit Circle(int last) : last_(last) {}
+  void accept(TokenId) override { ++count_; }
+  bool ended() const override { return count_ == last_; }
+  void fill(std::span<uint32_t> mask) override { mask[0] |= 1u << (7 + count_ % 3); }
+
+ private:
+  const int last_;
+  int count_ = 0;
+};
+
+Request circle(SamplingParams params, int last = -1) {
+  params.repetition_detection = {.max_pattern_size = 4, .min_count = 3};
+  Request request = request_of(9, 30, params);
+  request.make_masker = [last] { return std::make_unique<Circle>(last); };
+  return request;
+}
+
+TEST(Repetition, EndsAnAnswerThatGoesInCirclesWithItsLastToken) {
+  SchedulerRig rig(small_options());
+  const RequestKey key = rig.add(circle({}));
+  rig.finish_all();
+  EXPECT_EQ(tokens_of(rig, key).size(), 9u);
+  EXPECT_EQ(last_event(rig, key).finish, FinishReason::kRepetition);
+  EXPECT_FALSE(last_event(rig, key).hide_token);
+}
+
+TEST(Repetition, IsNotAskedForUnlessTheRequestDoes) {
+  SchedulerRig rig(small_options());
+  Request request = circle({});
+  auto params = std::make_shared<SamplingParams>(*request.params);
+  params->repetition_detection.reset();
+  request.params = params;
+  const RequestKey key = rig.add(request);
+  rig.finish_all();
+  EXPECT_EQ(last_event(rig, key).finish, FinishReason::kLength);
+}
+
+TEST(Repetition, EndsNothingBeforeMinTokensAndIsStillKnownThen) {
+  SchedulerRig rig(small_options());
+  const RequestKey key = rig.add(circle({.min_tokens = 11}));
+  rig.finish_all();
+  EXPECT_EQ(tokens_of(rig, key).size(), 11u);
+  EXPECT_EQ(last_event(rig, key).finish, FinishReason::kRepetition);
+}
+
+TEST(Repetition, ComesAfterEveryOtherReason) {
+  SchedulerRig rig(small_options());
+  const RequestKey stop = rig.add(circle({.stop_token_ids = {9}, .min_tokens = 9}));
+  const RequestKey complete = rig.add(circle({}, 9));
+  Request short_one = circle({});
+  short_one.max_tokens = 9;
+  const RequestKey length = rig.add(short_one);
+  rig.finish_all();
+  EXPECT_EQ(last_event(rig, stop).finish, FinishReason::kStop);
+  EXPECT_EQ(last_event(rig, complete).finish, FinishReason::kStop);
+  EXPECT_EQ(last_event(rig, length).finish, FinishReason::kLength);
+  for (const RequestKey key : {stop, complete, length}) EXPECT_EQ(tokens_of(rig, key).size(), 9u);
+}
+
+TEST(Repetition, OfARequestThatComesFromAnotherEngineCountsWhatItHasDrawn) {
+  SchedulerRig rig(small_options());
+  Request request = circle({});
+  request.progress.answers = {{{7, 8, 9, 7, 8}, false}};
+  const RequestKey key = rig.add(request);
+  rig.finish_all();
+  EXPECT_EQ(last_event(rig, key).finish, FinishReason::kRepetition);
+  EXPECT_EQ(tokens_of(rig, key), (std::vector<TokenId>{9, 7, 8, 9}));
+}
+
 TEST(Masks, ThatGiveUpEndTheirSequenceWithTheReason) {
   SchedulerRig rig(small_options());
   Request request = request_of(9, 9);

@@ -138,7 +138,8 @@ Scheduler::Impl::Admission Scheduler::Impl::admit(SequenceEntry& entry, int used
   }
   CHECK(cache_.grow(entry.blocks, start + tokens));
   if (start + tokens < entry.num_known()) cache_.add_demand(entry.blocks, ahead, chunk, reserved);
-  if (matched >= 0 && entry.num_preemptions == 0) {
+  // A prompt counts once, as in stats_.prompt_tokens: for the first of its sequences.
+  if (matched >= 0 && !entry.group->admitted) {
     stats_.prefix_queries += entry.num_known();
     stats_.prefix_hits += matched;
   }

@@ -71,6 +71,16 @@ TEST(Parallel, SequencesShareThePromptsBlocksWithAndWithoutThePrefixCache) {
   }
 }
 
+TEST(Parallel, ThePromptThatSiblingsTakeFromTheCacheIsOneQueryAndNoHit) {
+  SchedulerRig rig(synchronous());
+  rig.add(request_of(22, 6, {.n = 4}));
+  rig.finish_all();
+  const SchedulerStats stats = rig.scheduler.stats();
+  EXPECT_EQ(stats.prompt_tokens, 22);
+  EXPECT_EQ(stats.prefix_queries, 22);
+  EXPECT_EQ(stats.prefix_hits, 0) << "more hits than prompt tokens would be none computed";
+}
+
 TEST(Parallel, TheNextTakesOverIfTheFirstEndsBeforeThePromptIsComputed) {
   SchedulerRig rig(small_options());
   const Request request = request_of(60, 4, {.n = 3});

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/rounding.h"
+
 namespace octavo {
 
 namespace {
@@ -94,7 +96,7 @@ void ReplayDevice::write_row(const BatchPlan& plan, int row_index) {
   for (size_t g = 0; g < groups_.size(); ++g) {
     const PlanBlockTable& table = plan.tables[g];
     const int begin = table.begin[row_index], end = table.begin[row_index + 1];
-    const int need = (row.start + row.num_tokens + block_size_ - 1) / block_size_;
+    const int need = divide_up(row.start + row.num_tokens, block_size_);
     if (end - begin != need) return complain(row, "its block table has the wrong length");
     for (int p = row.start; p < row.start + row.num_tokens; ++p) {
       const int block = table.blocks[begin + p / block_size_];

@@ -54,6 +54,16 @@ void StopChecker::link_failures() {
   }
 }
 
+// The state after one more byte.
+int32_t StopChecker::follow(int32_t node, uint8_t byte) const {
+  int32_t next = child(node, byte);
+  while (next < 0 && node != 0) {
+    node = nodes_[node].fail;
+    next = child(node, byte);
+  }
+  return std::max(0, next);
+}
+
 StopChecker::Result StopChecker::append(std::string_view new_text) {
   Result result;
   if (stopped_) return result;
@@ -63,14 +73,8 @@ StopChecker::Result StopChecker::append(std::string_view new_text) {
   }
   held_.reserve(held_.size() + new_text.size());
   for (const char c : new_text) {
-    const auto byte = static_cast<uint8_t>(c);
     held_.push_back(c);
-    int32_t next = child(state_, byte);
-    while (next < 0 && state_ != 0) {
-      state_ = nodes_[state_].fail;
-      next = child(state_, byte);
-    }
-    state_ = std::max(0, next);
+    state_ = follow(state_, static_cast<uint8_t>(c));
     if (nodes_[state_].stop < 0) continue;
     stopped_ = true;
     result.stop_index = nodes_[state_].stop;
@@ -79,10 +83,23 @@ StopChecker::Result StopChecker::append(std::string_view new_text) {
     held_.clear();
     return result;
   }
-  const size_t certain = held_.size() - static_cast<size_t>(nodes_[state_].depth);
-  result.text = held_.substr(0, certain);
-  held_.erase(0, certain);
+  result.text = take_certain();
   return result;
+}
+
+std::string StopChecker::pass(std::string_view new_text) {
+  if (stopped_) return {};
+  for (const char c : new_text) state_ = follow(state_, static_cast<uint8_t>(c));
+  held_ += new_text;
+  return take_certain();
+}
+
+// What no stop string can begin in.
+std::string StopChecker::take_certain() {
+  const size_t certain = held_.size() - static_cast<size_t>(nodes_[state_].depth);
+  std::string text = held_.substr(0, certain);
+  held_.erase(0, certain);
+  return text;
 }
 
 std::string StopChecker::flush() {

@@ -25,6 +25,9 @@ class StopChecker {
   // The match that ends first counts, of those the one that begins first. After a match there is no
   // more text.
   Result append(std::string_view new_text);
+  // The same for text within which no stop string counts yet; one that begins in it and ends in
+  // what is appended later does. Returns what may be sent now.
+  std::string pass(std::string_view new_text);
   // What was held back, at the end of an answer that no stop string ended.
   std::string flush();
 
@@ -37,8 +40,10 @@ class StopChecker {
     int32_t stop = -1;  // the longest stop string that ends here
   };
   int32_t child(int32_t node, uint8_t byte) const;
+  int32_t follow(int32_t node, uint8_t byte) const;
   void add_stop(std::string_view stop, int32_t index);
   void link_failures();
+  std::string take_certain();
 
   std::vector<int32_t> lengths_;  // of the stop strings
   std::vector<Node> nodes_;

@@ -60,6 +60,15 @@ TEST(StopChecker, EmptyStopStringsStopNothing) {
   EXPECT_EQ(none.append("abc").text, "abc");
 }
 
+TEST(StopChecker, WhatIsPassedStopsNothingButMayBeginAStopString) {
+  StopChecker checker({"END"}, false);
+  EXPECT_EQ(checker.pass("END of E"), "END of ");
+  EXPECT_EQ(checker.pass("N"), "");
+  const auto result = checker.append("D");
+  EXPECT_TRUE(result.stopped());
+  EXPECT_EQ(result.text, "");
+}
+
 struct Match {
   size_t begin, end;
   int index;

@@ -133,7 +133,9 @@ StatusOr<std::unique_ptr<TextModel>> TextModel::load(const fs::path& tokenizer_p
     sources.usual =
         chat_template;  // as vLLM: Jinja's brackets or a line break mean the text itself
   } else {
-    ASSIGN_OR_RETURN(sources.usual, read_file(chat_template));
+    StatusOr<std::string> file = read_file(chat_template);
+    if (!file.ok()) return file.status().with_context("--chat-template");
+    sources.usual = *std::move(file);
   }
   // Calls are shown best by the template that is made for them.
   model->source_ = sources.tool_use.empty() ? sources.usual : sources.tool_use;

@@ -52,7 +52,7 @@ StepResult WorkerExecutor::wait() {
     launched = std::move(launched_.front());
     launched_.pop_front();
   }
-  if (launched.status.ok()) launched = runner_->collect();
+  if (launched.status.ok()) launched = collect(launched.step);
   bool idle;
   {
     std::lock_guard lock(mutex_);
@@ -60,6 +60,17 @@ StepResult WorkerExecutor::wait() {
   }
   if (idle) work_ready_.notify_one();
   return launched;
+}
+
+StepResult WorkerExecutor::collect(StepId step) {
+  try {
+    return runner_->collect();
+  } catch (const std::bad_alloc&) {
+    StepResult result;
+    result.step = step;
+    result.status = resource_exhausted("out of memory for the result");
+    return result;
+  }
 }
 
 void WorkerExecutor::run() {

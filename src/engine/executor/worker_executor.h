@@ -51,6 +51,7 @@ class WorkerExecutor : public Executor {
   std::shared_ptr<const BatchPlan> next_plan();
   bool prepare();
   StepResult launch(const BatchPlan& plan);
+  StepResult collect(StepId step);
 
   std::unique_ptr<StepRunner> runner_;
   const int max_in_flight_;

@@ -21,6 +21,7 @@ struct Notes {
   int pieces = 0;               // after so many prepare() says that there is no more
   bool out_of_memory = false;   // prepare() throws
   bool hold_preparing = false;  // prepare() does not return while it is set
+  int64_t too_large = -1;       // the step whose collect() throws
 
   template <typename Condition>
   void wait_until(Condition&& condition) {
@@ -55,6 +56,7 @@ class NotingRunner : public StepRunner {
     result.step = finished_.front();
     finished_.pop_front();
     --notes_.in_flight;
+    if (result.step.value == notes_.too_large) throw std::bad_alloc();
     return result;
   }
   bool prepare() override {
@@ -93,6 +95,18 @@ TEST(WorkerExecutor, PreparesWhileIdleUntilNothingIsLeft) {
   }
   EXPECT_EQ(notes.calls, (std::vector<std::string>{"prepare", "prepare", "prepare", "prepare",
                                                    "step 0", "step 1", "step 2"}));
+}
+
+TEST(WorkerExecutor, AResultForWhichThereIsNoMemoryCostsItsStepAlone) {
+  Notes notes;
+  notes.too_large = 1;
+  WorkerExecutor executor(std::make_unique<NotingRunner>(notes), 2, milliseconds(1));
+  for (int64_t step = 0; step < 3; ++step) {
+    submit(executor, step);
+    const StepResult result = executor.wait();
+    EXPECT_EQ(result.step, StepId(step));
+    EXPECT_EQ(result.status.code(), step == 1 ? StatusCode::kResourceExhausted : StatusCode::kOk);
+  }
 }
 
 TEST(WorkerExecutor, AStepWaitsForOnePieceOfPreparation) {

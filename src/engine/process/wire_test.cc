@@ -28,6 +28,7 @@ Request full_request() {
   p.allowed_token_ids = std::vector<TokenId>{};
   p.bad_words = {"bad"};
   p.detokenize = false;
+  p.repetition_detection = {{8, 2, 3}};
   r.params = std::make_shared<const SamplingParams>(p);
   r.max_tokens = 12;
   r.eos_ids = {0};
@@ -108,6 +109,8 @@ TEST(Wire, TheFieldsOfARequestComeBack) {
   EXPECT_EQ(got.params->stop, sent.params->stop);
   EXPECT_EQ(got.params->max_tokens, std::nullopt);
   EXPECT_EQ(got.params->logit_bias, sent.params->logit_bias);
+  ASSERT_TRUE(got.params->repetition_detection.has_value());
+  EXPECT_EQ(got.params->repetition_detection->min_count, 3);
   EXPECT_EQ(got.bad_words, sent.bad_words);
   EXPECT_EQ(got.cache_salt, sent.cache_salt);
   EXPECT_EQ(got.seed, sent.seed);

@@ -34,16 +34,22 @@ void fields(Archive& archive, T& block) {
   archive(start, end, open, max_tokens);
 }
 
+template <typename Archive, Is<RepetitionDetection> T>
+void fields(Archive& archive, T& detection) {
+  auto& [max_pattern_size, min_pattern_size, min_count] = detection;
+  archive(max_pattern_size, min_pattern_size, min_count);
+}
+
 template <typename Archive, Is<SamplingParams> T>
 void fields(Archive& archive, T& params) {
   auto& [n, presence, frequency, repetition, temperature, top_p, top_k, min_p, seed, stop,
          stop_token_ids, ignore_eos, max_tokens, min_tokens, logprobs, prompt_logprobs, logit_bias,
          allowed_token_ids, bad_words, include_stop, skip_special, shown_special, detokenize,
-         structured_output, thinking] = params;
+         structured_output, thinking, repetition_detection] = params;
   archive(n, presence, frequency, repetition, temperature, top_p, top_k, min_p, seed, stop,
           stop_token_ids, ignore_eos, max_tokens, min_tokens, logprobs, prompt_logprobs, logit_bias,
           allowed_token_ids, bad_words, include_stop, skip_special, shown_special, detokenize,
-          structured_output, thinking);
+          structured_output, thinking, repetition_detection);
 }
 
 template <typename Archive, Is<RequestProgress::Answer> T>
