@@ -27,7 +27,7 @@ std::string choose(const std::string& option, const std::string& detected) {
 void log_choice(const char* what, const std::string& option, const std::string& parser) {
   if (parser.empty()) return;
   log_info("serve", std::string(what) + " parser: " + parser +
-                        (option == "auto" ? " (by the model's chat template)" : ""));
+                        (option == "auto" ? " (detected from the model's files)" : ""));
 }
 
 }  // namespace

@@ -18,16 +18,15 @@ namespace {
 constexpr size_t kMaxIdBytes = 512;
 constexpr size_t kMaxChoices = 16384;  // of one request: each holds memory from its first step on
 
-StatusOr<int64_t> request_priority(const HttpRequest& request, const GenerationFields& fields) {
-  if (fields.priority) return *fields.priority;
+// A header goes before the body, and one that is no number is none: a proxy sets it, for clients
+// that know nothing of it.
+int64_t request_priority(const HttpRequest& request, const GenerationFields& fields) {
   const std::string_view header = request.header("x-vllm-priority");
+  const char* const end = header.data() + header.size();
   int64_t value = 0;
-  if (header.empty()) return value;
-  const auto [end, error] = std::from_chars(header.data(), header.data() + header.size(), value);
-  if (error != std::errc() || end != header.data() + header.size()) {
-    return invalid_argument("X-Vllm-Priority must be an integer.").with_param("priority");
-  }
-  return value;
+  const auto [read_to, error] = std::from_chars(header.data(), end, value);
+  if (error == std::errc() && read_to == end) return value;
+  return fields.priority.value_or(0);
 }
 
 void log_request(const AnswerHead& head, const GenerationFields& fields,
@@ -84,7 +83,7 @@ Status start_generation(ServerContext& context, const HttpRequest& request,
                             " bytes.")
         .with_param("request_id");
   }
-  ASSIGN_OR_RETURN(const int64_t priority, request_priority(request, fields));
+  const int64_t priority = request_priority(request, fields);
   std::vector<GenerateRequest> requests;
   requests.reserve(prompts.size());
   for (AnswerPrompt& prompt : prompts) {

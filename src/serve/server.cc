@@ -92,11 +92,22 @@ StatusOr<std::shared_ptr<TlsAcceptor>> load_tls(const TlsOptions& options) {
   return std::shared_ptr<TlsAcceptor>();
 }
 
+Status listen(HttpServer& server, const ServerOptions& options) {
+  return options.uds.empty() ? server.listen(options.host, options.port)
+                             : server.listen_unix(options.uds);
+}
+
 }  // namespace
 
 Status check_server_options(const ServerOptions& options) {
-  if (const auto tls = load_tls(options.tls); !tls.ok()) return tls.status();
+  RETURN_IF_ERROR(load_tls(options.tls).status());
+  RETURN_IF_ERROR(ApiKeys::load(options.api_keys, options.api_key_file).status());
   return Reception::make(options).status();
+}
+
+Status check_listening(const ServerOptions& options) {
+  HttpServer server({});
+  return listen(server, options);
 }
 
 Status run_server(EngineClient& engine, const ServerOptions& options) {
@@ -106,6 +117,10 @@ Status run_server(EngineClient& engine, const ServerOptions& options) {
   ASSIGN_OR_RETURN(AnswerParsers parsers, choose_parsers(options, engine));
   ServerContext context(engine, options, std::move(parsers));
   ASSIGN_OR_RETURN(auto keys, ApiKeys::load(options.api_keys, options.api_key_file));
+  if (keys->file_is_public()) {
+    log_warning("serve",
+                options.api_key_file + " can be read by every user of this machine: chmod 600");
+  }
   Router router(context, std::move(keys));
   std::thread drain;
 
@@ -117,7 +132,8 @@ Status run_server(EngineClient& engine, const ServerOptions& options) {
       server.close_connections();
       return;
     }
-    log_info("serve", "shutting down: waiting for requests under way");
+    log_info("serve",
+             "shutting down: waiting for requests under way; a second signal stops at once");
     context.draining = true;
     server.stop_accepting();
     drain = std::thread([&] {
@@ -148,8 +164,7 @@ Status run_server(EngineClient& engine, const ServerOptions& options) {
       .on_signal = on_signal,
   });
   server_pointer = &server;
-  RETURN_IF_ERROR(options.uds.empty() ? server.listen(options.host, options.port)
-                                      : server.listen_unix(options.uds));
+  RETURN_IF_ERROR(listen(server, options));
 
   {
     const StatsLog stats(engine, options.log_stats_seconds);

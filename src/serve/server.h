@@ -71,8 +71,12 @@ struct ServerOptions {
 };
 
 // What is wrong with options that run_server would refuse later, once a model has been loaded:
-// certificates, root path, proxies.
+// certificates, API keys, root path, proxies.
 Status check_server_options(const ServerOptions& options);
+
+// Whether run_server() could listen where the options say: it listens there for an instant. So a
+// port in use is known before a model is loaded. Errors: as run_server's.
+Status check_listening(const ServerOptions& options);
 
 // Serves until SIGTERM, SIGINT or Listening::interrupt has drained the engine. Blocks. A signal
 // stops every server of the process. Errors: the port is in use, a bad address.

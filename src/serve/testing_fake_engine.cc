@@ -173,7 +173,7 @@ RequestOutput FakeEngine::make_output(const Active& active) const {
     if (sampling.logprobs) c.logprobs = {logprobs(*sampling.logprobs)};
     c.num_output_tokens = active.position + 1;
     if (last) c.finish_reason = FinishReason::kLength;
-    if (ends) c.finish_reason = FinishReason::kStop;
+    if (ends) c.finish_reason = options_.says_ends;
   }
   if (sampling.prompt_logprobs && active.position == 0) {
     out.prompt_logprobs.resize(active.request.prompt_token_ids.size());

@@ -47,11 +47,12 @@ class FakeEngine final : public EngineClient {
     double step_seconds = 0.0005;
     int max_model_len = 1000000;
     SamplingParams default_sampling;
-    size_t text_repeat = 1;        // characters per token
-    std::string says;              // its answers, a byte a token, instead of letters; then </s>
-    std::string chat_template;     // what text() claims to have, for the choice of parsers
-    int fail_at_token = -1;        // the engine fails the request at that token
-    ByteText::OnEncode on_encode;  // called first thing by text().encode()
+    size_t text_repeat = 1;  // characters per token
+    std::string says;        // its answers, a byte a token, instead of letters; then </s>
+    FinishReason says_ends = FinishReason::kStop;  // with which reason
+    std::string chat_template;          // what text() claims to have, for the choice of parsers
+    int fail_at_token = -1;             // the engine fails the request at that token
+    ByteText::OnEncode on_encode;       // called first thing by text().encode()
     std::function<void()> before_step;  // called by the engine's thread; may wait
   };
   explicit FakeEngine(Options options);

@@ -175,9 +175,23 @@ def test_a_directory_that_is_no_model_says_so(tmp_path):
     refused(tmp_path / "nothing-here", "nothing-here")
 
 
-def test_a_port_in_use_is_one_clear_line(server):
+@pytest.mark.parametrize("name", ["model.gguf", "config.json"])
+def test_a_file_in_place_of_a_folder_says_what_to_name(tmp_path, name):
+    (tmp_path / name).write_bytes(b"GGUF")
+    refused(tmp_path / name, "name the folder with config.json and *.safetensors")
+    assert ("GGUF is not supported" in run("serve", tmp_path / name)[1]) == name.endswith("gguf")
+
+
+def test_a_port_in_use_is_one_clear_line_before_the_model_is_loaded(server):
     code, text = run("serve", MODEL, "--host", "127.0.0.1", "--port", server.port)
     assert code == 1 and str(server.port) in text and "in use" in text.lower()
+    assert len(text.splitlines()) == 1
+
+
+def test_a_missing_file_is_told_with_its_flag():
+    for flag in ("--chat-template", "--tokenizer", "--api-key-file", "--ssl-certfile"):
+        code, text = run("serve", MODEL, "--port", 0, flag, "no-such-file")
+        assert code == 1 and flag in text and "no-such-file" in text, text
 
 
 def test_no_memory_for_the_kv_cache_is_one_clear_line():
@@ -191,6 +205,13 @@ def test_a_context_that_the_cache_cannot_hold_is_lowered_or_refused():
     with Server("--kv-cache-memory-bytes", 2_000_000) as s:
         assert s.request("/v1/models")[1]["data"][0]["max_model_len"] < 2048
         assert "lowered" in s.read_log()
+
+
+def test_a_context_beyond_the_models_own_is_refused():
+    code, text = run("serve", MODEL, "--port", 0, "--max-model-len", 2049)
+    assert code == 1 and "2049 is greater than the model's context of 2048 tokens" in text
+    with Server("--max-model-len", 2048) as s:
+        assert s.request("/v1/models")[1]["data"][0]["max_model_len"] == 2048
 
 
 def test_unknown_flags_suggest_the_nearest_one():

@@ -89,7 +89,7 @@ def test_what_asks_for_nothing_changes_nothing(server, fields):
     ({"logprobs": True, "top_logprobs": 21}, "max allowed: 20"),
     ({"response_format": {"type": "yaml"}}, "yaml"),
     ({"tool_choice": "required"}, "`tools` must be set"),
-    ({"tools": []}, "must not be an empty array"),
+    ({"tools": []}, "must not be an empty array. Either provide at least one tool or omit the field entirely."),
     ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "other"}}}, "does not match any"),
     ({"n": 2}, "n must be 1"),
     ({"extra_body": {"best_of": 4}}, "best_of"),

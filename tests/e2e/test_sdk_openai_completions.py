@@ -88,6 +88,7 @@ def test_many_answers_to_one_prompt_share_its_cost(server):
     ({"extra_body": {"top_k": -2}}, "top_k"),
     ({"extra_body": {"min_tokens": 9}}, "min_tokens"),
     ({"extra_body": {"allowed_token_ids": []}}, "allowed_token_ids"),
+    ({"extra_body": {"stop_token_ids": [9000]}}, "[9000] in stop_token_ids contain out-of-vocab"),
     ({"extra_body": {"bad_words": [""]}}, "bad_words"),
     ({"extra_body": {"prompt_logprobs": 1}, "stream": True}, "prompt_logprobs"),
     ({"extra_body": {"prompt_logprobs": -2}}, "prompt_logprobs"),
@@ -96,7 +97,11 @@ def test_many_answers_to_one_prompt_share_its_cost(server):
     ({"extra_body": {"use_beam_search": True}}, "use_beam_search"),
     ({"extra_body": {"prompt_embeds": "AAAA"}}, "prompt_embeds"),
     ({"extra_body": {"logprob_token_ids": [1]}}, "logprob_token_ids"),
-    ({"extra_body": {"repetition_detection": {"min_count": 2}}}, "repetition_detection"),
+    ({"extra_body": {"repetition_detection": True}}, "repetition_detection"),
+    ({"extra_body": {"repetition_detection": {"min_count": "2"}}}, "repetition_detection.min_count"),
+    ({"extra_body": {"repetition_detection": {"max_pattern_size": 4}}}, "min_count must be >= 2"),
+    ({"extra_body": {"repetition_detection": {"min_pattern_size": 4}}}, "min_pattern_size <= max_pattern_size"),
+    ({"extra_body": {"repetition_detection": {"max_pattern_size": 2049, "min_count": 2}}}, "at most 2048"),
     ({"extra_body": {"kv_transfer_params": {"do_remote_decode": True}}}, "kv_transfer_params"),
     ({"extra_body": {"vllm_xargs": {"a": 1}}}, "vllm_xargs"),
     ({"extra_body": {"logits_processors": ["x"]}}, "logits_processors"),
@@ -113,11 +118,38 @@ def test_what_cannot_be_done_is_refused_by_name(server, fields, words):
     {"extra_body": {"length_penalty": 2.0, "early_stopping": True}},
     {"extra_body": {"spaces_between_special_tokens": False}},
     {"extra_body": {"session_id": "s", "cache_salt": "salt", "priority": 0}},
+    {"extra_body": {"repetition_detection": {}}},
     {"extra_body": {"kv_transfer_params": None, "vllm_xargs": {}, "use_beam_search": False}},
     {"extra_body": {"some_field_of_tomorrow": {"a": [1]}}},
 ], ids=lambda fields: " ".join(fields.get("extra_body", fields)))
 def test_what_asks_for_nothing_changes_nothing(server, fields):
     assert text(server, **fields) == text(server)
+
+
+def test_an_answer_that_goes_in_circles_ends_with_vllms_reason(server):
+    token = PROMPT_IDS[0]
+    circle = {"allowed_token_ids": [token], "ignore_eos": True}
+    rule = {"max_pattern_size": 3, "min_pattern_size": 2, "min_count": 3}
+    before = server.metrics().get('vllm:request_success_total{finished_reason="repetition"}')
+    assert before is not None
+
+    assert create(server, max_tokens=20, extra_body=circle).choices[0].finish_reason == "length"
+    ended = create(server, max_tokens=20,
+                   extra_body={**circle, "repetition_detection": rule, "return_token_ids": True}).choices[0]
+    assert ended.token_ids == [token] * 6
+    assert (ended.finish_reason, ended.stop_reason) == ("repetition", "repetition_detected")
+    assert ended.text == server.request("/detokenize", {"tokens": ended.token_ids})[1]["prompt"]
+
+    *_, last = create(server, max_tokens=20, stream=True, extra_body={**circle, "repetition_detection": rule})
+    assert (last.choices[0].finish_reason, last.choices[0].stop_reason) == ("repetition", "repetition_detected")
+    chat = server.client.chat.completions.create(
+        model=server.model, messages=[{"role": "user", "content": "Hi"}], max_tokens=20,
+        extra_body={**circle, "repetition_detection": {**rule, "min_count": 4}})
+    assert (chat.choices[0].finish_reason, chat.usage.completion_tokens) == ("repetition", 8)
+    reply = server.client.responses.create(model=server.model, input="Hi", max_output_tokens=20,
+                                           extra_body={**circle, "repetition_detection": rule})
+    assert (reply.status, reply.output[-1].status, reply.usage.output_tokens) == ("completed", "completed", 6)
+    assert server.metrics()['vllm:request_success_total{finished_reason="repetition"}'] == before + 4
 
 
 @pytest.mark.parametrize("greedy", [{"top_p": 1e-6}, {"extra_body": {"top_k": 1}}, {"extra_body": {"min_p": 1.0}}],

@@ -68,9 +68,6 @@ StatusOr<std::unique_ptr<ApiKeys>> ApiKeys::load(const std::vector<std::string>&
   if (out->from_file_.empty()) {
     return invalid_argument("--api-key-file: " + file + " holds no key");
   }
-  if ((out->seen_.st_mode & S_IROTH) != 0) {
-    log_warning("serve", file + " can be read by every user of this machine: chmod 600");
-  }
   return out;
 }
 

@@ -35,6 +35,9 @@ class ApiKeys {
 
   bool asked_for() const { return !file_.empty() || !given_.empty(); }
 
+  // Every user of this machine can read the file.
+  bool file_is_public() const { return (seen_.st_mode & S_IROTH) != 0; }
+
   enum class Verdict { kValid, kMissing, kWrong };
   struct Check {
     Verdict verdict;

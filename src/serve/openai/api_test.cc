@@ -120,6 +120,21 @@ TEST(Completions, StreamOfSeveralPromptsContinuousUsageAndEcho) {
   EXPECT_EQ(at(events[12], "usage.completion_tokens"), Value(12));
 }
 
+TEST(Completions, TheLastMessageOfAStreamHasTheFingerprint) {
+  TestServer server;
+  TestClient client(server.port());
+  for (const bool usage : {false, true}) {
+    const auto events =
+        read_stream(client, "/v1/completions",
+                    std::string(R"({"prompt":"p","max_tokens":2,"stream":true,"stream_options":)") +
+                        (usage ? R"({"include_usage":true}})" : "null}"));
+    ASSERT_EQ(events.size(), usage ? 3u : 2u);
+    for (const Value& event : events) {
+      EXPECT_EQ(event.find("system_fingerprint") != nullptr, &event == &events.back());
+    }
+  }
+}
+
 TEST(Completions, StreamIntervalJoinsTokensAfterTheFirst) {
   TestServer server;
   TestClient client(server.port());
@@ -149,7 +164,7 @@ TEST(Completions, RequestFieldsReachTheEngine) {
       "POST", "/v1/completions",
       R"({"prompt":"x","seed":-1,"stop":"END","stop_token_ids":[7],"logit_bias":{"5":200,"6":-1},"bad_words":["no"],)"
       R"("allowed_token_ids":[97],"min_p":0.1,"cache_salt":"s","priority":-3,"ignore_eos":true,"unknown_field":1,)"
-      R"("max_tokens":3.0})",
+      R"("max_tokens":3.0,"repetition_detection":{"max_pattern_size":9,"min_count":4}})",
       "Content-Type: application/json; charset=utf-8\r\nX-Request-Id: abc\r\n");
   ASSERT_EQ(response.status, 200) << response.body;
   EXPECT_EQ(at(response.json(), "id"), Value("cmpl-abc"));
@@ -162,6 +177,10 @@ TEST(Completions, RequestFieldsReachTheEngine) {
   EXPECT_EQ(r.cache_salt, "s");
   EXPECT_EQ(r.priority, -3);
   EXPECT_TRUE(r.sampling.ignore_eos);
+  ASSERT_TRUE(r.sampling.repetition_detection.has_value());
+  EXPECT_EQ(r.sampling.repetition_detection->max_pattern_size, 9);
+  EXPECT_EQ(r.sampling.repetition_detection->min_pattern_size, 0);
+  EXPECT_EQ(r.sampling.repetition_detection->min_count, 4);
 }
 
 TEST(Completions, EngineFailureIsAnErrorAnswerOrAnErrorEvent) {
@@ -258,6 +277,23 @@ struct BadBody {
   int status;
   std::string_view param;  // of the error object; "" for any
 };
+
+TEST(Priority, OfTheHeaderGoesBeforeTheBodysUnlessItIsNoNumber) {
+  TestServer server;
+  TestClient client(server.port());
+  const auto priority = [&](const std::string& header, const std::string& member) {
+    const auto response = client.request(
+        "POST", "/v1/completions", R"({"prompt":"x","max_tokens":1)" + member + "}",
+        "Content-Type: application/json\r\n" + (header.empty() ? "" : header + "\r\n"));
+    EXPECT_EQ(response.status, 200) << response.body;
+    return server.engine().last_request().priority;
+  };
+  EXPECT_EQ(priority("", ""), 0);
+  EXPECT_EQ(priority("", R"(,"priority":5)"), 5);
+  EXPECT_EQ(priority("X-Vllm-Priority: -7", ""), -7);
+  EXPECT_EQ(priority("X-Vllm-Priority: -7", R"(,"priority":5)"), -7);
+  EXPECT_EQ(priority("X-Vllm-Priority: high", R"(,"priority":5)"), 5);
+}
 
 TEST(BadInput, EveryBadBodyIsA400WithTheFieldsName) {
   TestServer server({.max_model_len = 64});

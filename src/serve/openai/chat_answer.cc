@@ -67,8 +67,9 @@ ChatDelta ChatAnswer::add(CompletionOutput& output) {
   }
   if (!output.finished()) return delta;
   std::vector<text::ParseEvent> rest = parser_->finish();
-  if (output.finish_reason == FinishReason::kLength) {
-    // A call that the limit cut off stays one, unfinished: clients can tell by the finish reason.
+  if (output.finish_reason == FinishReason::kLength ||
+      output.finish_reason == FinishReason::kRepetition) {
+    // A call that was cut off stays one, unfinished: clients can tell by the finish reason.
     const auto cut = std::find_if(rest.begin(), rest.end(), [](const text::ParseEvent& event) {
       return event.kind == text::ParseEventKind::kCallRetracted;
     });

@@ -10,13 +10,9 @@ namespace {
 
 constexpr std::string_view kChunk = "chat.completion.chunk";
 
-void append_logprobs(std::string& out, const AnswerPiece& piece, const AnswerOptions& options) {
-  out += ",\"logprobs\":";
-  if (options.logprobs) {
-    append_chat_logprobs(out, piece.output.logprobs, options);
-  } else {
-    out += "null";
-  }
+// Thinking that is not shown is not told token by token either.
+bool shows_tokens(const AnswerHead& head) {
+  return head.parsing == nullptr || head.parsing->include_reasoning;
 }
 
 class Writer final : public ChoiceWriter {
@@ -51,8 +47,8 @@ class Writer final : public ChoiceWriter {
     const CompletionOutput& output = piece.output;
     out += prefix_;
     append_delta(out, piece.chat, head_.parsing != nullptr);
-    out += '}';
-    append_logprobs(out, piece, head_.options);
+    out += "},\"logprobs\":";
+    append_chat_logprobs(out, output.logprobs, head_.options);
     out += ",\"finish_reason\":";
     append_finish_reason(out, piece);
     if (output.finished()) {
@@ -60,9 +56,9 @@ class Writer final : public ChoiceWriter {
       append_stop_reason(out, output);
     }
     out += ",\"token_ids\":";
-    append_token_ids(out, output.token_ids, head_.options.return_token_ids);
+    append_token_ids(out, output.token_ids, head_.options.return_token_ids && shows_tokens(head_));
     out += "}]";
-    if (output.finished()) {
+    if (output.finished() && !head_.options.include_usage) {
       out += ",\"system_fingerprint\":";
       append_fingerprint(out);
     }
@@ -74,10 +70,7 @@ class Writer final : public ChoiceWriter {
   void append_tail(std::string& out, const AnswerPrompt& prompt, int completion_tokens) const {
     if (head_.options.continuous_usage) {
       out += ",\"usage\":";
-      append_usage(out,
-                   {.prompt_tokens = static_cast<int64_t>(prompt.token_ids.size()),
-                    .completion_tokens = completion_tokens},
-                   false);
+      append_usage_so_far(out, prompt, completion_tokens);
     }
     out += "}\n\n";
   }
@@ -109,11 +102,7 @@ class ChatFormat final : public AnswerFormat {
     append_answer_tail(out, usage);
     append_times(out, options, usage);
     out += ",\"prompt_logprobs\":";
-    if (options.prompt_logprobs) {
-      append_prompt_logprobs(out, prompt.logprobs);
-    } else {
-      out += "null";
-    }
+    append_prompt_logprobs(out, prompt.logprobs, options.prompt_logprobs);
     out += ",\"prompt_token_ids\":";
     append_token_ids(out, prompt.token_ids, options.return_token_ids);
     out += ",\"prompt_text\":";
@@ -132,13 +121,15 @@ class ChatFormat final : public AnswerFormat {
     const AnswerOptions& options = head().options;
     out.append("{\"index\":").append(std::to_string(index)).append(",\"message\":");
     append_message(out, head().role, options.echo ? prompt.text : "", answer.chat);
-    append_logprobs(out, answer, options);
+    out += ",\"logprobs\":";
+    append_chat_logprobs(out, answer.output.logprobs, options);
     out += ",\"finish_reason\":";
     append_finish_reason(out, answer);
     out += ",\"stop_reason\":";
     append_stop_reason(out, answer.output);
     out += ",\"token_ids\":";
-    append_token_ids(out, answer.output.token_ids, options.return_token_ids);
+    append_token_ids(out, answer.output.token_ids,
+                     options.return_token_ids && shows_tokens(head()));
     out += '}';
   }
 };
@@ -146,6 +137,7 @@ class ChatFormat final : public AnswerFormat {
 }  // namespace
 
 std::unique_ptr<AnswerFormat> make_chat_format(AnswerHead head) {
+  if (!shows_tokens(head)) head.options.logprobs.reset();
   return std::make_unique<ChatFormat>(std::move(head));
 }
 

@@ -131,6 +131,7 @@ StatusOr<ChatRequest> parse_chat(const Value& body, const SamplingParams& defaul
   read_common(fields, out);
   fields.read("max_tokens", out.max_tokens);
   fields.read("max_completion_tokens", out.max_tokens);
+  if (fields.has("max_completion_tokens")) out.max_tokens_field = "max_completion_tokens";
   read_chat_logprobs(fields, out);
   read_modalities(fields);
   out.tool_choice = read_chat_prompt(fields, out.chat);

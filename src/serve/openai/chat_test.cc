@@ -102,6 +102,19 @@ TEST(Chat, WholeAnswer) {
       R"({"token":"a","logprob":-0.5,"bytes":[97],"top_logprobs":[{"token":"A","logprob":-0.5,"bytes":[65]}]})");
 }
 
+TEST(Chat, ATokenThatIsNamedByItsIdIsStillListedByItsBytes) {
+  TestServer server;
+  TestClient client(server.port());
+  const Value v =
+      client
+          .post("/v1/chat/completions",
+                R"({"messages":[{"role":"user","content":"hi"}],"max_tokens":1,"logprobs":true,)"
+                R"("return_tokens_as_token_ids":true})")
+          .json();
+  EXPECT_EQ(to_json(at(v, "choices.0.logprobs.content.0")),
+            R"({"token":"token_id:97","logprob":-0.5,"bytes":[97],"top_logprobs":[]})");
+}
+
 TEST(Chat, StreamBeginsWithTheRole) {
   TestServer server;
   TestClient client(server.port());
@@ -116,6 +129,32 @@ TEST(Chat, StreamBeginsWithTheRole) {
   EXPECT_EQ(events[0].find("usage"), nullptr);
   EXPECT_EQ(events[0].find("system_fingerprint"), nullptr);
   EXPECT_NE(events[7].find("system_fingerprint"), nullptr);
+}
+
+TEST(Chat, WithTheUsageAfterItTheEndOfAStreamHasTheFingerprintThere) {
+  TestServer server;
+  TestClient client(server.port());
+  const auto events =
+      read_stream(client, "/v1/chat/completions",
+                  R"({"messages":[{"role":"user","content":"hi"}],"max_tokens":2,"stream":true,)"
+                  R"("stream_options":{"include_usage":true}})");
+  ASSERT_EQ(events.size(), 4u);
+  EXPECT_EQ(at(events[2], "choices.0.finish_reason"), Value("length"));
+  EXPECT_EQ(events[2].find("system_fingerprint"), nullptr);
+  EXPECT_NE(events[3].find("system_fingerprint"), nullptr);
+}
+
+TEST(Chat, MoreTokensThanTheContextAreRefusedByTheNameTheyWereAskedBy) {
+  TestServer server({.max_model_len = 64});
+  TestClient client(server.port());
+  for (const std::string name : {"max_tokens", "max_completion_tokens"}) {
+    const auto response =
+        client.post("/v1/chat/completions",
+                    R"({"messages":[{"role":"user","content":"hi"}],")" + name + "\":65}");
+    EXPECT_EQ(response.status, 400);
+    EXPECT_EQ(response.error("param"), "\"" + name + "\"");
+    EXPECT_NE(response.body.find(name + "=65 cannot be greater"), std::string::npos);
+  }
 }
 
 TEST(Chat, WithoutMaxTokensTheContextIsTheLimit) {
@@ -194,6 +233,24 @@ TEST(Reasoning, IsHiddenWhenNotIncluded) {
   const Told told = ask(server, chat(R"("include_reasoning":false)"));
   EXPECT_EQ(told.reasoning, "");
   EXPECT_EQ(told.content, "Yes.");
+}
+
+TEST(Reasoning, ThatIsHiddenIsNotToldTokenByTokenEither) {
+  TestServer server({.says = "<think>Hm.</think>Yes."}, {.reasoning_parser = "qwen3"});
+  TestClient client(server.port());
+  constexpr std::string_view kTokens =
+      R"("return_token_ids":true,"logprobs":true,"top_logprobs":1,"stream":)";
+  for (const bool shown : {true, false}) {
+    const std::string fields = std::string(R"("include_reasoning":)") +
+                               (shown ? "true," : "false,") + std::string(kTokens);
+    const Value whole = client.post(kPath, chat(fields + "false")).json();
+    EXPECT_EQ(at(whole, "choices.0.token_ids").is_list(), shown);
+    EXPECT_EQ(at(whole, "choices.0.logprobs").is_dict(), shown);
+    EXPECT_TRUE(at(whole, "prompt_token_ids").is_list());
+    const std::vector<Value> events = read_stream(client, kPath, chat(fields + "true"));
+    EXPECT_EQ(at(events.back(), "choices.0.token_ids").is_list(), shown);
+    EXPECT_EQ(at(events.back(), "choices.0.logprobs").is_dict(), shown);
+  }
 }
 
 TEST(Reasoning, BudgetNeedsAParser) {

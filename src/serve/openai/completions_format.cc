@@ -18,10 +18,6 @@ const CompletionOutput& shown_of(const CompletionOutput& output, const AnswerOpt
 void append_logprobs(std::string& out, const CompletionOutput& shown, const AnswerPrompt& prompt,
                      const AnswerOptions& options, bool echo, const Text& text, int& offset) {
   out += ",\"logprobs\":";
-  if (!options.logprobs) {
-    out += "null";
-    return;
-  }
   const std::span<const TokenId> echoed =
       echo ? std::span(prompt.token_ids) : std::span<const TokenId>();
   append_completion_logprobs(out, echoed, prompt.logprobs, shown.logprobs, options, text, offset);
@@ -57,16 +53,13 @@ class Writer final : public ChoiceWriter {
       append_token_ids(out, prompt.token_ids, true);
     }
     out += "}]";
-    if (output.finished()) {
+    if (output.finished() && !options.include_usage) {
       out += ",\"system_fingerprint\":";
       append_fingerprint(out);
     }
     out += ",\"usage\":";
     if (options.continuous_usage) {
-      append_usage(out,
-                   {.prompt_tokens = static_cast<int64_t>(prompt.token_ids.size()),
-                    .completion_tokens = options.echo_only ? 0 : output.num_output_tokens},
-                   false);
+      append_usage_so_far(out, prompt, options.echo_only ? 0 : output.num_output_tokens);
     } else {
       out += "null";
     }
@@ -124,11 +117,7 @@ class CompletionsFormat final : public AnswerFormat {
     out += ",\"token_ids\":";
     append_token_ids(out, shown.token_ids, options.return_token_ids);
     out += ",\"prompt_logprobs\":";
-    if (options.prompt_logprobs) {
-      append_prompt_logprobs(out, prompt.logprobs);
-    } else {
-      out += "null";
-    }
+    append_prompt_logprobs(out, prompt.logprobs, options.prompt_logprobs);
     out += ",\"prompt_token_ids\":";
     append_token_ids(out, prompt.token_ids, options.return_token_ids);
     out += '}';

@@ -17,11 +17,7 @@ std::string request_id_member(const AnswerHead& head) {
 void append_choice(std::string& out, int index, const AnswerPiece& piece,
                    const AnswerOptions& options) {
   out.append("{\"index\":").append(std::to_string(index)).append(",\"logprobs\":");
-  if (options.logprobs) {
-    append_chat_logprobs(out, piece.output.logprobs, options);
-  } else {
-    out += "null";
-  }
+  append_chat_logprobs(out, piece.output.logprobs, options);
   out += ",\"finish_reason\":";
   append_finish_reason(out, piece);
   out += ",\"token_ids\":";
@@ -43,10 +39,7 @@ class Writer final : public ChoiceWriter {
     append_choice(out, index_, piece, head_.options);
     out += "],\"usage\":";
     if (head_.options.continuous_usage) {
-      append_usage(out,
-                   {.prompt_tokens = static_cast<int64_t>(prompt.token_ids.size()),
-                    .completion_tokens = piece.output.num_output_tokens},
-                   false);
+      append_usage_so_far(out, prompt, piece.output.num_output_tokens);
     } else {
       out += "null";
     }
@@ -70,7 +63,7 @@ class GenerateFormat final : public AnswerFormat {
   void end_stream(std::string& out, const Usage& usage) override {
     if (head().options.include_usage) {
       out.append("data: ").append(request_id_member(head())).append(",\"choices\":[],\"usage\":");
-      append_usage(out, usage, true);
+      append_usage(out, usage);
       out += "}\n\n";
     }
     out += kDoneEvent;
@@ -87,14 +80,10 @@ class GenerateFormat final : public AnswerFormat {
       append_choice(out, static_cast<int>(i), answers[i], head().options);
     }
     out += "],\"usage\":";
-    append_usage(out, usage, true);
+    append_usage(out, usage);
     append_times(out, head().options, usage);
     out += ",\"prompt_logprobs\":";
-    if (head().options.prompt_logprobs) {
-      append_prompt_logprobs(out, prompts.front().logprobs);
-    } else {
-      out += "null";
-    }
+    append_prompt_logprobs(out, prompts.front().logprobs, head().options.prompt_logprobs);
     out += ",\"kv_transfer_params\":null,\"ec_transfer_params\":null}";
     return out;
   }

@@ -77,15 +77,17 @@ struct CompletionLists {
   }
 };
 
-void append_chat_token(std::string& out, const Logprob& token, const AnswerOptions& options) {
-  const std::string name = token_name(token, options);
+// `bytes` are its text's where it was chosen, whatever it is named, and the name's elsewhere: as in
+// vLLM.
+void append_chat_token(std::string& out, const Logprob& token, const std::string& bytes,
+                       const AnswerOptions& options) {
   out += "{\"token\":";
-  append_json_string(out, name);
+  append_json_string(out, token_name(token, options));
   out += ",\"logprob\":";
   append_logprob(out, token.logprob);
   out += ",\"bytes\":[";
   bool first = true;
-  for (const char c : name) {
+  for (const char c : bytes) {
     if (!first) out += ',';
     append_int(out, static_cast<unsigned char>(c));
     first = false;
@@ -99,6 +101,10 @@ void append_completion_logprobs(std::string& out, std::span<const TokenId> promp
                                 std::span<const std::optional<TokenLogprobs>> prompt,
                                 std::span<const TokenLogprobs> output, const AnswerOptions& options,
                                 const Text& text, int& text_offset) {
+  if (!options.logprobs) {
+    out += "null";
+    return;
+  }
   CompletionLists lists;
   for (size_t i = 0; i < prompt_ids.size(); ++i) {
     const TokenLogprobs* at = i < prompt.size() && prompt[i] ? &*prompt[i] : nullptr;
@@ -120,13 +126,13 @@ void append_logprob_list(std::string& out, std::span<const TokenLogprobs> output
   out += '[';
   for (const TokenLogprobs& at : output) {
     if (&at != output.data()) out += ',';
-    append_chat_token(out, at.chosen, options);
+    append_chat_token(out, at.chosen, at.chosen.text, options);
     out += ",\"top_logprobs\":[";
     const int wanted = options.logprobs.value_or(0);
     const size_t shown = wanted < 0 ? at.top.size() : std::min<size_t>(wanted, at.top.size());
     for (size_t i = 0; i < shown; ++i) {
       if (i > 0) out += ',';
-      append_chat_token(out, at.top[i], options);
+      append_chat_token(out, at.top[i], token_name(at.top[i], options), options);
       out += '}';
     }
     out += "]}";
@@ -136,13 +142,21 @@ void append_logprob_list(std::string& out, std::span<const TokenLogprobs> output
 
 void append_chat_logprobs(std::string& out, std::span<const TokenLogprobs> output,
                           const AnswerOptions& options) {
+  if (!options.logprobs) {
+    out += "null";
+    return;
+  }
   out += "{\"content\":";
   append_logprob_list(out, output, options);
   out += '}';
 }
 
-void append_prompt_logprobs(std::string& out,
-                            std::span<const std::optional<TokenLogprobs>> prompt) {
+void append_prompt_logprobs(std::string& out, std::span<const std::optional<TokenLogprobs>> prompt,
+                            bool wanted) {
+  if (!wanted) {
+    out += "null";
+    return;
+  }
   out += '[';
   for (const auto& at : prompt) {
     if (&at != prompt.data()) out += ',';

@@ -14,7 +14,8 @@
 namespace octavo::serve {
 
 // {"text_offset","token_logprobs","tokens","top_logprobs"}: of the prompt's tokens first (pass none
-// without echo), then of the output's. `text_offset` counts code points and is moved on.
+// without echo), then of the output's. `text_offset` counts code points and is moved on. null
+// unless the options ask for log-probabilities.
 void append_completion_logprobs(std::string& out, std::span<const TokenId> prompt_ids,
                                 std::span<const std::optional<TokenLogprobs>> prompt,
                                 std::span<const TokenLogprobs> output, const AnswerOptions& options,
@@ -24,11 +25,12 @@ void append_completion_logprobs(std::string& out, std::span<const TokenId> promp
 void append_logprob_list(std::string& out, std::span<const TokenLogprobs> output,
                          const AnswerOptions& options);
 
-// {"content":[…]}, of such a list.
+// {"content":[…]}, of such a list; null unless the options ask for log-probabilities.
 void append_chat_logprobs(std::string& out, std::span<const TokenLogprobs> output,
                           const AnswerOptions& options);
 
-// [null,{"42":{"logprob","rank","decoded_token"}}]
-void append_prompt_logprobs(std::string& out, std::span<const std::optional<TokenLogprobs>> prompt);
+// [null,{"42":{"logprob","rank","decoded_token"}}]; null unless `wanted`.
+void append_prompt_logprobs(std::string& out, std::span<const std::optional<TokenLogprobs>> prompt,
+                            bool wanted);
 
 }  // namespace octavo::serve

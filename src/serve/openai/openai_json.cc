@@ -12,6 +12,16 @@ void append_number(std::string& out, int64_t value) {
   out += std::to_string(value);
 }
 
+// A usage without its end, to which more may be added.
+void append_token_counts(std::string& out, int64_t prompt, int64_t completion) {
+  out += "{\"prompt_tokens\":";
+  append_number(out, prompt);
+  out += ",\"total_tokens\":";
+  append_number(out, prompt + completion);
+  out += ",\"completion_tokens\":";
+  append_number(out, completion);
+}
+
 void append_asked_times(std::string& out, const AnswerOptions& options, const AnswerTimes& times) {
   if (options.timings) {
     out += ",\"timings\":";
@@ -40,7 +50,7 @@ void append_answer_tail(std::string& out, const Usage& usage) {
   out += "],\"service_tier\":null,\"system_fingerprint\":";
   append_fingerprint(out);
   out += ",\"usage\":";
-  append_usage(out, usage, true);
+  append_usage(out, usage);
 }
 
 void append_finish_reason(std::string& out, const AnswerPiece& piece) {
@@ -76,23 +86,21 @@ void append_token_ids(std::string& out, const std::vector<TokenId>& ids, bool wa
   out += ']';
 }
 
-void append_usage(std::string& out, const Usage& usage, bool details) {
-  out += "{\"prompt_tokens\":";
-  append_number(out, usage.prompt_tokens);
-  out += ",\"total_tokens\":";
-  append_number(out, usage.prompt_tokens + usage.completion_tokens);
-  out += ",\"completion_tokens\":";
-  append_number(out, usage.completion_tokens);
-  if (details) {
-    out += ",\"prompt_tokens_details\":{\"cached_tokens\":";
-    append_number(out, usage.cached_tokens);
+void append_usage(std::string& out, const Usage& usage) {
+  append_token_counts(out, usage.prompt_tokens, usage.completion_tokens);
+  out += ",\"prompt_tokens_details\":{\"cached_tokens\":";
+  append_number(out, usage.cached_tokens);
+  out += '}';
+  if (usage.reasoning_tokens) {
+    out += ",\"completion_tokens_details\":{\"reasoning_tokens\":";
+    append_number(out, *usage.reasoning_tokens);
     out += '}';
-    if (usage.reasoning_tokens) {
-      out += ",\"completion_tokens_details\":{\"reasoning_tokens\":";
-      append_number(out, *usage.reasoning_tokens);
-      out += '}';
-    }
   }
+  out += '}';
+}
+
+void append_usage_so_far(std::string& out, const AnswerPrompt& prompt, int completion_tokens) {
+  append_token_counts(out, static_cast<int64_t>(prompt.token_ids.size()), completion_tokens);
   out += '}';
 }
 
@@ -123,8 +131,10 @@ void append_times(std::string& out, const AnswerOptions& options, const AnswerPi
 void append_stream_end(std::string& out, const AnswerHead& head, std::string_view object,
                        const Usage& usage) {
   if (head.options.include_usage) {
-    out.append("data: ").append(answer_prefix(head, object)).append("],\"usage\":");
-    append_usage(out, usage, true);
+    out.append("data: ").append(answer_prefix(head, object)).append("],\"system_fingerprint\":");
+    append_fingerprint(out);
+    out += ",\"usage\":";
+    append_usage(out, usage);
     out += "}\n\n";
   }
   out += kDoneEvent;

@@ -20,7 +20,10 @@ void append_finish_reason(std::string& out, const AnswerPiece& piece);
 void append_stop_reason(std::string& out, const CompletionOutput& output);
 // null unless `wanted`.
 void append_token_ids(std::string& out, const std::vector<TokenId>& ids, bool wanted);
-void append_usage(std::string& out, const Usage& usage, bool details);
+void append_usage(std::string& out, const Usage& usage);
+// Of one choice of a stream, up to now.
+void append_usage_so_far(std::string& out, const AnswerPrompt& prompt, int completion_tokens);
+// In a stream, of its last message alone: the usage, or else what ends a choice.
 void append_fingerprint(std::string& out);
 // `,"timings":{…}` and `,"metrics":{…}`, as far as the options ask for them: of a whole answer, and
 // of what a stream's choice has got so far.

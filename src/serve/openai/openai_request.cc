@@ -140,8 +140,9 @@ Status truncate_prompt(const GenerationFields& fields, int max_model_len,
 
 Status check_max_tokens(const GenerationFields& fields, int max_model_len) {
   if (fields.max_tokens.value_or(0) <= max_model_len) return ok_status();
-  return field_error("max_tokens",
-                     "max_tokens=" + std::to_string(*fields.max_tokens) +
+  const std::string& field = fields.max_tokens_field;
+  return field_error(field,
+                     field + "=" + std::to_string(*fields.max_tokens) +
                          " cannot be greater than max_model_len=" + std::to_string(max_model_len) +
                          ". Please request fewer output tokens.");
 }

@@ -46,6 +46,7 @@ struct GenerationFields {
   std::string model;  // empty: not given
   SamplingParams sampling;
   std::optional<int> max_tokens;  // as given; resolve_max_tokens() makes sampling.max_tokens of it
+  std::string max_tokens_field = "max_tokens";  // by which name
   AnswerOptions answer;
   std::optional<int64_t> priority;
   std::optional<bool> tokens_as_ids;  // none: as the server is set

@@ -31,6 +31,17 @@ void read_logit_bias(JsonFields& fields, SamplingParams& sampling) {
   }
 }
 
+void read_repetition_detection(JsonFields& fields, SamplingParams& sampling) {
+  if (fields.dict("repetition_detection") == nullptr) return;
+  JsonFields members(*fields.get("repetition_detection"), "repetition_detection.");
+  RepetitionDetection detection;
+  members.read("max_pattern_size", detection.max_pattern_size);
+  members.read("min_pattern_size", detection.min_pattern_size);
+  members.read("min_count", detection.min_count);
+  fields.fail(members.status());
+  sampling.repetition_detection = detection;
+}
+
 void read_sampling(JsonFields& fields, SamplingParams& s) {
   fields.read("n", s.n);
   int best_of = s.n;
@@ -64,6 +75,7 @@ void read_sampling(JsonFields& fields, SamplingParams& s) {
   fields.read("include_stop_str_in_output", s.include_stop_str_in_output);
   fields.read("skip_special_tokens", s.skip_special_tokens);
   read_logit_bias(fields, s);
+  read_repetition_detection(fields, s);
 }
 
 void read_stream_options(JsonFields& fields, AnswerOptions& answer) {

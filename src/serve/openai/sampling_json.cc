@@ -81,6 +81,18 @@ void write_structured_output(JsonWriter& w, const std::optional<StructuredOutput
   w.key("disable_any_whitespace").boolean(output->disable_any_whitespace).end_object();
 }
 
+void write_repetition_detection(JsonWriter& w,
+                                const std::optional<RepetitionDetection>& detection) {
+  w.key("repetition_detection");
+  if (!detection) {
+    w.null();
+    return;
+  }
+  w.begin_object().key("max_pattern_size").number(detection->max_pattern_size);
+  w.key("min_pattern_size").number(detection->min_pattern_size);
+  w.key("min_count").number(detection->min_count).end_object();
+}
+
 }  // namespace
 
 void write_sampling_params(JsonWriter& w, const SamplingParams& s) {
@@ -114,6 +126,7 @@ void write_sampling_params(JsonWriter& w, const SamplingParams& s) {
   write_structured_output(w, s.structured_output);
   write_optional(w, "thinking_token_budget",
                  s.thinking ? s.thinking->max_tokens : std::optional<int>());
+  write_repetition_detection(w, s.repetition_detection);
   w.end_object();
 }
 

@@ -143,7 +143,10 @@ StatusOr<Value> parameters_of(const Value& tool, Definitions& definitions) {
 
 ToolChoice read_tools(JsonFields& fields, std::optional<std::vector<Value>>& tools) {
   if (const Value::List* list = fields.list("tools")) {
-    if (list->empty()) fields.fail(field_error("tools", "`tools` must not be an empty array."));
+    if (list->empty())
+      fields.fail(field_error("tools",
+                              "`tools` must not be an empty array. Either provide at least one "
+                              "tool or omit the field entirely."));
     for (size_t i = 0; i < list->size(); ++i) fields.fail(check_tool((*list)[i], i));
     tools = *list;
   }

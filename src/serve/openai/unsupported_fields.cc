@@ -28,7 +28,6 @@ constexpr Unsupported kUnsupported[] = {
     // vLLM's
     {"use_beam_search", "use `n` and `logprobs`, and choose among the answers"},
     {"logprob_token_ids", "use `logprobs`, and pick from what they show"},
-    {"repetition_detection", "use `repetition_penalty`, or a smaller `max_tokens`"},
     {"prompt_embeds", "send the prompt as text or as token ids"},
     {"kv_transfer_params", "this server neither sends its KV cache nor takes another's"},
     {"ec_transfer_params", "this server has no encoder"},

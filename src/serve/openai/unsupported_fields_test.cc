@@ -29,7 +29,6 @@ TEST(UnsupportedFields, AreRefusedByNameWithWhatToDoInstead) {
       {"verbosity", R"("low")"},
       {"use_beam_search", "true"},
       {"logprob_token_ids", "[1]"},
-      {"repetition_detection", R"({"min_count":2})"},
       {"prompt_embeds", R"("AAAA")"},
       {"kv_transfer_params", R"({"a":1})"},
       {"ec_transfer_params", R"({"a":1})"},
@@ -38,7 +37,8 @@ TEST(UnsupportedFields, AreRefusedByNameWithWhatToDoInstead) {
       {"watermarking", "true"},
       {"grammar", R"("root ::= \"a\"")"},
       {"json_schema", R"({"type":"object"})"},
-      {"best_of", "2"}};
+      {"best_of", "2"},
+  };
   for (const auto& [name, value] : fields) {
     const std::string member = std::string("\"") + name + "\":" + value;
     for (const Status& status : {completions_status(member), chat_status(member)}) {

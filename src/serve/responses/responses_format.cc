@@ -22,6 +22,7 @@ struct Standing {
 Standing ended(FinishReason reason, const Usage& usage) {
   switch (reason) {
     case FinishReason::kStop:
+    case FinishReason::kRepetition:
       return {.status = "completed", .usage = &usage};
     case FinishReason::kLength:
       return {.status = "incomplete", .usage = &usage};

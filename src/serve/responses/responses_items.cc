@@ -30,8 +30,9 @@ ResponseItem make_call(const ToolCallDelta& call) {
 // What became of the last item of an answer that ended so.
 std::string_view last_status(const ResponseItem& item, FinishReason reason) {
   if (reason == FinishReason::kStop) return "completed";
-  const bool whole_call = item.kind == Kind::kCall && parse_json(item.text).ok();
-  return whole_call ? "completed" : "incomplete";
+  const bool whole =
+      item.kind == Kind::kCall ? parse_json(item.text).ok() : reason == FinishReason::kRepetition;
+  return whole ? "completed" : "incomplete";
 }
 
 // Those of the tokens that `text` is made of: thinking, marks and the end of the sequence have

@@ -1,7 +1,5 @@
 #include "serve/transport/http_connection.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <sys/socket.h>
 
@@ -11,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "serve/transport/http_words.h"
+#include "serve/transport/peer.h"
 #include "serve/transport/response_head.h"
 
 namespace octavo::serve {
@@ -29,32 +28,6 @@ constexpr int kClientGone = 499;              // nginx's code, for logs and metr
 std::chrono::steady_clock::duration to_duration(double seconds) {
   return std::chrono::duration_cast<std::chrono::steady_clock::duration>(
       std::chrono::duration<double>(seconds));
-}
-
-struct Peer {
-  std::string address, address_and_port;
-};
-
-// IPv4 is written as such, also where it comes in through IPv6.
-Peer peer_of(int fd) {
-  sockaddr_storage storage{};
-  socklen_t size = sizeof storage;
-  if (getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return {"-", "-"};
-  char text[INET6_ADDRSTRLEN] = "";
-  if (storage.ss_family == AF_INET) {
-    const auto& v4 = reinterpret_cast<const sockaddr_in&>(storage);
-    inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
-    return {text, std::string(text) + ":" + std::to_string(ntohs(v4.sin_port))};
-  }
-  if (storage.ss_family != AF_INET6) return {"unix", "unix"};
-  const auto& v6 = reinterpret_cast<const sockaddr_in6&>(storage);
-  const std::string port = ":" + std::to_string(ntohs(v6.sin6_port));
-  if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) {
-    inet_ntop(AF_INET, &v6.sin6_addr.s6_addr[12], text, sizeof text);
-    return {text, text + port};
-  }
-  inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
-  return {text, "[" + std::string(text) + "]" + port};
 }
 
 }  // namespace

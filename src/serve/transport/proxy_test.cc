@@ -127,6 +127,7 @@ TEST(RootPath, AndProxiesAreCheckedBeforeAModelIsLoaded) {
   EXPECT_FALSE(check_server_options({.forwarded_allow_ips = {"host"}}).ok());
   EXPECT_FALSE(check_server_options({.tls = {.certfile = "/absent"}}).ok());
   EXPECT_FALSE(check_server_options({.tls = {.cert_reqs = 1}}).ok());
+  EXPECT_FALSE(check_server_options({.api_key_file = "/absent"}).ok());
 }
 
 }  // namespace
