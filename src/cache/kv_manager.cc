@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/rounding.h"
 #include "cache/block_pool.h"
 #include "cache/prefix_cache.h"
 
@@ -15,7 +16,7 @@ namespace {
 
 CacheMap draw(const BlockPool& pool, int window) {
   CacheMap map{.num_blocks = pool.size(), .window = window};
-  map.blocks_per_cell = std::max(1, (pool.size() + CacheMap::kMaxCells - 1) / CacheMap::kMaxCells);
+  map.blocks_per_cell = std::max(1, divide_up(pool.size(), CacheMap::kMaxCells));
   int counts[4] = {};
   int run = 0;
   auto run_state = BlockState::kFree;
@@ -59,7 +60,7 @@ struct KvManager::Impl {
     for (const CacheGroupSpec& spec : specs) groups.emplace_back(spec);
   }
 
-  int blocks_for(int num_tokens) const { return (num_tokens + block_size - 1) / block_size; }
+  int blocks_for(int num_tokens) const { return divide_up(num_tokens, block_size); }
 
   // Index of the first block that a token at position >= next can see in this group.
   int first_visible(const Group& group, int next) const {

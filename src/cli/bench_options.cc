@@ -74,19 +74,20 @@ void set_offline_defaults(EngineOptions& engine) {
   engine.scheduler.offline = true;
 }
 
-void declare_tuning(FlagSet& flags, EngineOptions& engine) {
-  flags.turn_on(
-      "tune", &engine.device.tune,
-      "on a GPU: find the fastest library kernel for each shape, for this run and later ones");
-}
-
-void declare_sampling(FlagSet& flags, BenchSampling& sampling) {
+// What both offline benchmarks declare after their own flags.
+void declare_offline(FlagSet& flags, OfflineBenchOptions& o) {
+  BenchSampling& sampling = o.sampling;
   flags.number("temperature", &sampling.temperature, {0, 2}, "0: greedy");
   flags.number("top-p", &sampling.top_p, {0.001, 1}, "");
   flags.integer("logprobs", &sampling.logprobs, {-1, 20}, "alternatives of each token; -1: none");
   flags.choice("structured-output", &sampling.structured_output,
                {{"none", "none"}, {"json", "json"}},
                "json: every answer follows a JSON schema, without end");
+  flags.turn_on(
+      "tune", &o.engine.device.tune,
+      "on a GPU: find the fastest library kernel for each shape, for this run and later ones");
+  flags.text("output-json", &o.output_json, "FILE", "");
+  declare_engine_flags(flags, o.engine, o.source);
 }
 
 void declare_server_under_test(FlagSet& flags, BenchServeOptions& o) {
@@ -195,10 +196,7 @@ FlagSet make_latency_flags(LatencyOptions& o) {
   flags.integer("num-iters", &o.num_iters, {1}, "batches measured");
   flags.turn_on("profile", &o.engine.device.profile,
                 "on a GPU: a table of the time, bytes and operations of each kind of kernel");
-  declare_sampling(flags, o.sampling);
-  declare_tuning(flags, o.engine);
-  flags.text("output-json", &o.output_json, "FILE", "");
-  declare_engine_flags(flags, o.engine, o.source);
+  declare_offline(flags, o);
   return flags;
 }
 
@@ -220,10 +218,7 @@ FlagSet make_throughput_flags(ThroughputOptions& o) {
   declare_random_lengths(flags, o.random, "");
   declare_random_lengths(flags, o.random, "random-");
   declare_range_ratio(flags, "random-range-ratio", o.random);
-  declare_sampling(flags, o.sampling);
-  declare_tuning(flags, o.engine);
-  flags.text("output-json", &o.output_json, "FILE", "");
-  declare_engine_flags(flags, o.engine, o.source);
+  declare_offline(flags, o);
   return flags;
 }
 

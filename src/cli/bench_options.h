@@ -22,31 +22,31 @@ struct BenchSampling {
   std::string structured_output = "none";
 };
 
-// One batch of equal requests, again and again. Prefix caching is off unless asked for.
-struct LatencyOptions {
+// What the benchmarks of an engine in this process have in common.
+struct OfflineBenchOptions {
   EngineOptions engine;
   ModelSource source;
+  BenchSampling sampling;
+  std::string output_json;
+};
+
+// One batch of equal requests, again and again. Prefix caching is off unless asked for.
+struct LatencyOptions : OfflineBenchOptions {
   int batch_size = 8;
   int input_len = 32;
   int output_len = 128;
   int num_iters_warmup = 10;
   int num_iters = 30;
-  BenchSampling sampling;
-  std::string output_json;
 };
 FlagSet make_latency_flags(LatencyOptions& options);
 // What depends on several flags: a step must hold the whole batch.
 void finish_latency_options(LatencyOptions& options, const FlagSet& flags);
 
-struct ThroughputOptions {
-  EngineOptions engine;
-  ModelSource source;
+struct ThroughputOptions : OfflineBenchOptions {
   std::string dataset_name = "random";
   std::string dataset_path;
   bench::RandomDataset random;
   int num_warmups = 0;
-  BenchSampling sampling;
-  std::string output_json;
 };
 FlagSet make_throughput_flags(ThroughputOptions& options);
 Status finish_throughput_options(ThroughputOptions& options, const FlagSet& flags);

@@ -259,7 +259,10 @@ Status FlagSet::parse_flag(const Words& args, size_t& i, Settings& settings) {
 
   Setting setting{flag, {}, negated};
   if (!flag->takes_value()) {
-    if (inline_value) return invalid_argument(written + " takes no value");
+    if (inline_value) {
+      const std::string off = flag->negatable ? "; --no-" + flag->name + " turns it off" : "";
+      return invalid_argument(written + " takes no value" + off);
+    }
   } else if (inline_value) {
     setting.values.push_back(*inline_value);
   } else {

@@ -83,7 +83,9 @@ StatusOr<std::string> find_folder(const std::string& model) {
   if (is_folder(model)) return model;
   std::error_code ignored;
   if (fs::exists(model, ignored))
-    return invalid_argument("model " + model + " is a file, not a folder");
+    return invalid_argument(
+        "model " + model + " is a file: name the folder with config.json and *.safetensors" +
+        (fs::path(model).extension() == ".gguf" ? "; GGUF is not supported" : ""));
   if (!hub::parse_model_reference(model).ok()) {
     return invalid_argument(
         "model " + model + ": no such folder" +

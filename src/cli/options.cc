@@ -1,6 +1,7 @@
 // Declares the flags of the server. The order here is the order of the help.
 #include "cli/options.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
@@ -17,6 +18,16 @@ namespace {
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
+}
+
+void declare_served_names(FlagSet& flags, serve::ServerOptions& server) {
+  flags.custom_list("served-model-name", "NAME", "names in requests; the first one is reported",
+                    [&server](const Words& names) -> Status {
+                      if (std::find(names.begin(), names.end(), "") != names.end())
+                        return invalid_argument("a name is empty");
+                      server.served_model_names = names;
+                      return {};
+                    });
 }
 
 void declare_parser_flags(FlagSet& flags, serve::ServerOptions& server) {
@@ -109,8 +120,7 @@ void declare_server_flags(FlagSet& flags, ServeOptions& options) {
   serve::ServerOptions& server = options.server;
   flags.group("Server");
   declare_transport_flags(flags, server);
-  flags.list("served-model-name", &server.served_model_names, "NAME",
-             "names in requests; the first one is reported");
+  declare_served_names(flags, server);
   declare_parser_flags(flags, server);
   declare_answer_flags(flags, server);
   declare_limit_flags(flags, server);
@@ -158,8 +168,7 @@ FlagSet make_run_batch_flags(ServeOptions& options, RunBatchOptions& batch) {
              "the answers; also -o; - is standard output");
   flags.integer("max-concurrency", &batch.max_concurrency, {0, 1 << 16},
                 "requests under way at once; 0: twice --max-num-seqs");
-  flags.list("served-model-name", &options.server.served_model_names, "NAME",
-             "names in requests; the first one is reported");
+  declare_served_names(flags, options.server);
   flags.integer("io-threads", &options.server.io_threads, {1, 256},
                 "threads that tokenise requests");
   declare_parser_flags(flags, options.server);

@@ -111,7 +111,13 @@ TEST(Flags, MistakesAreNamed) {
             "unknown flag --max-num-seq; did you mean --max-num-seqs?");
   EXPECT_EQ(parse({"--zzzzzzzz"}).status.message(), "unknown flag --zzzzzzzz");
   EXPECT_EQ(parse({"a", "b"}).status.message(), "unexpected argument 'b'");
-  EXPECT_EQ(parse({"--async-scheduling=1"}).status.message(), "--async-scheduling takes no value");
+  EXPECT_EQ(parse({"--async-scheduling=1"}).status.message(),
+            "--async-scheduling takes no value; --no-async-scheduling turns it off");
+}
+
+TEST(Flags, AModelCannotBeServedUnderAnEmptyName) {
+  EXPECT_FALSE(parse({"--served-model-name", ""}).status.ok());
+  EXPECT_FALSE(parse({"--served-model-name", "a", ""}).status.ok());
 }
 
 TEST(Flags, NothingIsSetWhenAnyWordIsWrong) {

@@ -49,8 +49,6 @@ StatusOr<std::unique_ptr<Model>> make_gpt2(const ModelConfig& config, DType dtyp
 Status check_common_features(const ModelConfig& config);
 // The refusal of one setting, by its name and its value in config.json.
 Status unsupported_setting(const ModelConfig& config, std::string_view key);
-// Rows that the table of cosines and sines needs.
-int rope_positions(const ModelConfig& config);
 // The one cache group of a model whose layers are alike.
 KvCacheSpec kv_group_of(const ModelConfig& config);
 // Whether config.json sets a boolean; `fallback` where it is absent or null.

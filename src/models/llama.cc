@@ -49,7 +49,7 @@ class LlamaModel : public Model {
  public:
   LlamaModel(const ModelConfig& c, const Variant& v, DType dtype, Backend& b)
       : config_(c),
-        rope_(b, c.rope, c.head_dim, rope_positions(c)),
+        rope_(b, c.rope, c.head_dim, c.max_position),
         embed_(b, dtype, c.vocab_size, c.hidden_size),
         norm_(b, c.hidden_size, c.norm_eps),
         head_(b, embed_, c.tie_word_embeddings) {

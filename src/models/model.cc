@@ -128,11 +128,6 @@ Status unsupported_setting(const ModelConfig& config, std::string_view key) {
   return unsupported(config, key, value ? *value : Value());
 }
 
-int rope_positions(const ModelConfig& config) {
-  if (config.max_served_position <= 0) return config.max_position;
-  return std::min(config.max_served_position, config.max_position);
-}
-
 KvCacheSpec kv_group_of(const ModelConfig& config) {
   return {.num_layers = config.num_layers,
           .num_kv_heads = config.num_kv_heads,

@@ -327,7 +327,9 @@ StatusOr<ModelConfig> read_model_config(const std::filesystem::path& directory,
   }
   const auto config_path = directory / "config.json";
   if (!std::filesystem::is_regular_file(config_path, error)) {
-    return not_found("'" + directory.string() + "' is not a model: it has no config.json");
+    return not_found("'" + directory.string() +
+                     "' is not a model: it has no config.json (GGUF files and LoRA adapters are "
+                     "not supported)");
   }
   ASSIGN_OR_RETURN(const std::string config, read_text(config_path));
   std::string generation;

@@ -26,9 +26,6 @@ struct ModelConfig {
   int num_kv_heads = 0;  // num_heads if not given
   int head_dim = 0;      // hidden_size / num_heads if not given
   int max_position = 0;
-  // Positions that will be served, for tables computed at load; the caller may set it. 0:
-  // max_position.
-  int max_served_position = 0;
   bool tie_word_embeddings = false;
   double norm_eps = 1e-6;
   std::string hidden_act;  // silu, gelu_new, gelu …

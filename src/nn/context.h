@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/rounding.h"
 #include "ops/backend.h"
 
 namespace octavo {
@@ -67,7 +68,7 @@ struct ForwardContext {
   StepTensor allocate(Shape shape) { return allocate(activation, shape); }
   StepTensor allocate(DType dtype, Shape shape) {
     const auto unit = static_cast<int64_t>(size_of(activation));
-    const int64_t count = (shape.count() * static_cast<int64_t>(size_of(dtype)) + unit - 1) / unit;
+    const int64_t count = divide_up(shape.count() * static_cast<int64_t>(size_of(dtype)), unit);
     auto best = free_blocks.end();
     for (auto it = free_blocks.begin(); it != free_blocks.end(); ++it) {
       if (it->count() >= count && (best == free_blocks.end() || it->count() < best->count()))

@@ -6,15 +6,13 @@
 #include <cstdlib>
 #include <new>
 
+#include "base/rounding.h"
+
 namespace octavo {
 namespace {
 constexpr size_t kHugePage = 2u << 20;
 constexpr size_t kAlign = 64;
 constexpr size_t kFirstChunk = 1u << 20;
-
-size_t round_up(size_t n, size_t to) {
-  return (n + to - 1) / to * to;
-}
 }  // namespace
 
 StatusOr<std::unique_ptr<Arena>> Arena::reserve(MemoryTag tag, size_t bytes) {

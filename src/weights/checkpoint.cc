@@ -94,7 +94,7 @@ StatusOr<Checkpoint> Checkpoint::open(const std::filesystem::path& directory) {
   const std::string where = directory.string();
   return not_found(where +
                    ": no weights: neither model.safetensors nor model.safetensors.index.json "
-                   "(other formats are not supported)");
+                   "(pytorch_model.bin, GGUF and other formats are not supported)");
 }
 
 }  // namespace octavo

@@ -34,8 +34,7 @@ TEST_P(GoldenLogitsOnTheGpu, AreNoFurtherFromFloat32ThanTransformersInBfloat16) 
     auto harness = ModelHarness::load(golden_folder(name), *backend, DType::kBF16);
     ASSERT_TRUE(harness.ok()) << harness.status().to_string();
     const int prompt = golden.num_prompt;
-    for (const std::vector<int>& chunks :
-         {std::vector<int>{prompt, 1}, {7, 7, 7, 7, 7, 5, 1}, {16}, {1}, {13, 27, 1}}) {
+    for (const std::vector<int>& chunks : golden_chunks(prompt)) {
       const std::vector<float> logits = (*harness)->logits(golden.tokens, chunks);
       ASSERT_EQ(logits.size(), golden.logits.size());
       const double error = norm_error(logits, golden.logits);
@@ -49,8 +48,7 @@ TEST_P(GoldenLogitsOnTheGpu, AreNoFurtherFromFloat32ThanTransformersInBfloat16) 
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, GoldenLogitsOnTheGpu,
-                         ::testing::Values("llama", "llama3", "mistral", "qwen2", "qwen3", "gpt2"),
+INSTANTIATE_TEST_SUITE_P(, GoldenLogitsOnTheGpu, ::testing::ValuesIn(kGoldenModels),
                          [](const auto& info) { return std::string(info.param); });
 
 // Teacher forced on the float32 ids: the argmax wherever the reference is clear, and close

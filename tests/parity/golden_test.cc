@@ -19,8 +19,7 @@ void expect_golden_logits(Backend& backend, const std::string& name) {
   auto harness = ModelHarness::load(golden_folder(name), backend, DType::kF32);
   ASSERT_TRUE(harness.ok()) << harness.status().to_string();
   const int prompt = golden.num_prompt;
-  for (const std::vector<int>& chunks :
-       {std::vector<int>{prompt, 1}, {7, 7, 7, 7, 7, 5, 1}, {16}, {1}, {13, 27, 1}}) {
+  for (const std::vector<int>& chunks : golden_chunks(prompt)) {
     const std::vector<float> logits = (*harness)->logits(golden.tokens, chunks);
     ASSERT_EQ(logits.size(), golden.logits.size());
     const double error = relative_error(logits, golden.logits);
@@ -45,8 +44,7 @@ TEST_P(GoldenLogits, AgreeOnTheCpuBackendWithEveryInstructionSet) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, GoldenLogits,
-                         ::testing::Values("llama", "llama3", "mistral", "qwen2", "qwen3", "gpt2"),
+INSTANTIATE_TEST_SUITE_P(, GoldenLogits, ::testing::ValuesIn(kGoldenModels),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

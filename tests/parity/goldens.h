@@ -15,6 +15,13 @@
 
 namespace octavo::testing {
 
+constexpr const char* kGoldenModels[] = {"llama", "llama3", "mistral", "qwen2", "qwen3", "gpt2"};
+
+// Ways to cut a golden's tokens into steps; the last size repeats.
+inline std::vector<std::vector<int>> golden_chunks(int num_prompt) {
+  return {{num_prompt, 1}, {7, 7, 7, 7, 7, 5, 1}, {16}, {1}, {13, 27, 1}};
+}
+
 inline std::filesystem::path golden_folder(const std::string& name) {
   return source_dir() / "tests/data/goldens" / name;
 }

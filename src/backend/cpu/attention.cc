@@ -13,14 +13,11 @@
 
 #include "backend/cpu/attention_kernels.h"
 #include "base/check.h"
+#include "base/rounding.h"
 #include "tensor/arena.h"
 
 namespace octavo::cpu {
 namespace {
-
-int64_t round_up(int64_t n, int64_t to) {
-  return (n + to - 1) / to * to;
-}
 
 KvElement element_of(DType dtype) {
   switch (dtype) {
@@ -42,7 +39,7 @@ KvView view_of(const KvCacheSpec& spec) {
   view.num_kv_heads = spec.num_kv_heads;
   view.block_size = spec.block_size;
   view.head_dim = spec.head_dim;
-  view.value_stride = static_cast<int>(round_up(spec.head_dim, 16));
+  view.value_stride = round_up(spec.head_dim, 16);
   view.element = element_of(spec.dtype);
   const auto element_bytes = static_cast<int64_t>(size_of(spec.dtype));
   view.value_offset = element_bytes * kSubBlock * view.head_dim;
@@ -211,8 +208,8 @@ void attention(Isa isa, ThreadPool& pool, const AttentionArgs& args) {
   DCHECK(args.q.dtype == DType::kF32 && args.out.dtype == DType::kF32);
 
   // The group of heads that shares a KV head is cut only where it alone would fill a task.
-  const int chunks = (group + kMaxRows - 1) / kMaxRows;
-  const int heads_per_chunk = (group + chunks - 1) / chunks;
+  const int chunks = divide_up(group, kMaxRows);
+  const int heads_per_chunk = divide_up(group, chunks);
   const std::vector<QueryBlock> queries =
       cut_queries(batch, std::max(1, kMaxRows / heads_per_chunk));
   const int64_t q_stride = int64_t{args.num_q_heads} * view.head_dim;

@@ -15,25 +15,16 @@
 #include <utility>
 #include <vector>
 
+#include "ops/testing_linear.h"
+
 namespace octavo::cpu {
 namespace {
+
+using octavo::testing::GivenVector;
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int kNumBlocks = 200;
-
-class TestVector final : public VectorWeight {
- public:
-  explicit TestVector(std::vector<float> values) : values_(std::move(values)) {
-    tensor_ = {values_.data(), DType::kF32, {static_cast<int64_t>(values_.size())}};
-  }
-  void load(int64_t, const Tensor&) override {}
-  const Tensor& tensor() const override { return tensor_; }
-
- private:
-  std::vector<float> values_;
-  Tensor tensor_;
-};
 
 // Uniform with variance 1, by splitmix64.
 std::vector<float> random_values(size_t n, uint64_t seed) {
@@ -245,7 +236,7 @@ class Runner {
   const Isa isa_;
   ThreadPool pool_;
   std::unique_ptr<KvCache> cache_;
-  TestVector q_norm_, k_norm_;
+  GivenVector q_norm_, k_norm_;
   std::vector<int> free_;
   std::vector<float> cos_sin_;
   std::map<int, int> lengths_;

@@ -5,13 +5,10 @@
 #include <new>
 
 #include "backend/cpu/linear_weight.h"
+#include "base/rounding.h"
 
 namespace octavo::cpu {
 namespace {
-
-size_t round_up(size_t n, size_t to) {
-  return (n + to - 1) / to * to;
-}
 
 Epilogue epilogue_of(Activation activation) {
   switch (activation) {
@@ -70,7 +67,7 @@ Cut cut(const LinearProblem& p, int threads) {
     const int pair_parts = static_cast<int>(std::min<int64_t>(threads / m_parts, p.weight.pairs));
     // The work of the busiest thread.
     const int64_t cost =
-        ((row_units + m_parts - 1) / m_parts) * ((p.weight.pairs + pair_parts - 1) / pair_parts);
+        divide_up<int64_t>(row_units, m_parts) * divide_up<int64_t>(p.weight.pairs, pair_parts);
     if (cost < best_cost) {
       best = {m_parts, pair_parts};
       best_cost = cost;
@@ -80,7 +77,7 @@ Cut cut(const LinearProblem& p, int threads) {
 }
 
 LinearPart part_of(const LinearProblem& p, const Cut& cut, int index) {
-  const int64_t row_units = (p.m + kRowGrain - 1) / kRowGrain;
+  const int64_t row_units = divide_up(p.m, kRowGrain);
   const int64_t i = index % cut.m_parts, j = index / cut.m_parts;
   LinearPart part;
   part.m_begin = row_units * i / cut.m_parts * kRowGrain;
@@ -100,7 +97,7 @@ std::byte* LinearScratch::reserve(size_t bytes) {
   if (bytes > size_) {
     data_.reset();
     size_ = 0;
-    bytes = round_up(bytes + bytes / 4, 4096);
+    bytes = round_up<size_t>(bytes + bytes / 4, 4096);
     data_.reset(static_cast<std::byte*>(std::aligned_alloc(4096, bytes)));
     if (!data_) throw std::bad_alloc();
     size_ = bytes;
@@ -132,8 +129,8 @@ void linear(const LinearKernels& kernels, ThreadPool& pool, LinearScratch& scrat
   const Cut parts = cut(p, pool.size());
   const int count = parts.m_parts * parts.pair_parts;
   const size_t tiles_bytes =
-      kernels.pack_x == nullptr ? 0 : round_up(kernels.tiles_of_x_bytes(p), 4096);
-  const size_t thread_bytes = round_up(kernels.scratch_bytes(p), 4096);
+      kernels.pack_x == nullptr ? 0 : round_up<size_t>(kernels.tiles_of_x_bytes(p), 4096);
+  const size_t thread_bytes = round_up<size_t>(kernels.scratch_bytes(p), 4096);
   std::byte* memory = scratch.reserve(tiles_bytes + thread_bytes * static_cast<size_t>(count));
   if (tiles_bytes > 0) {
     auto* tiles = reinterpret_cast<uint16_t*>(memory);

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "backend/cpu/embedding.h"
-#include "backend/cpu/linear_reference.h"
 #include "backend/cpu/linear_weight.h"
+#include "backend/cpu/testing_linear_reference.h"
 
 namespace octavo::cpu {
 namespace {

@@ -10,6 +10,8 @@
 #include <new>
 #include <vector>
 
+#include "base/rounding.h"
+
 namespace octavo::cpu {
 namespace {
 
@@ -46,10 +48,6 @@ uint16_t bf16_of(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   const uint32_t rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
   return static_cast<uint16_t>(value == value ? rounded : (bits >> 16) | 0x40);
-}
-
-int64_t round_up(int64_t n, int64_t to) {
-  return (n + to - 1) / to * to;
 }
 
 const char* row_start(const Tensor& t, int64_t row) {
@@ -98,9 +96,9 @@ CpuLinearWeight::CpuLinearWeight(Isa isa, WeightMemory& memory, const LinearSpec
         (!spec.gated || spec.out_features % 2 == 0));
   packed_.format = format_of(spec.dtype);
   packed_.k = spec.in_features;
-  packed_.padded_k = round_up(spec.in_features, kTileK);
-  packed_.pairs = spec.gated ? round_up(spec.out_features / 2, kPanel) / kPanel
-                             : round_up(spec.out_features, kPairColumns) / kPairColumns;
+  packed_.padded_k = round_up<int64_t>(spec.in_features, kTileK);
+  packed_.pairs = spec.gated ? divide_up<int64_t>(spec.out_features / 2, kPanel)
+                             : divide_up<int64_t>(spec.out_features, kPairColumns);
   packed_.panel_bytes = packed_.padded_k * kPanel * static_cast<int64_t>(size_of(spec.dtype));
   bytes_ = static_cast<size_t>(2 * packed_.pairs * packed_.panel_bytes);
   auto allocated = memory.allocate(bytes_);

@@ -9,21 +9,12 @@
 #include <random>
 #include <vector>
 
+#include "ops/testing_linear.h"
+
 namespace octavo::cpu {
 namespace {
 
-class TestVector final : public VectorWeight {
- public:
-  explicit TestVector(std::vector<float> values) : values_(std::move(values)) {
-    tensor_ = {values_.data(), DType::kF32, {static_cast<int64_t>(values_.size())}};
-  }
-  void load(int64_t, const Tensor&) override {}
-  const Tensor& tensor() const override { return tensor_; }
-
- private:
-  std::vector<float> values_;
-  Tensor tensor_;
-};
+using octavo::testing::GivenVector;
 
 std::vector<float> random_values(size_t n, uint32_t seed, float mean = 0) {
   std::mt19937 engine(seed);
@@ -36,8 +27,8 @@ std::vector<float> random_values(size_t n, uint32_t seed, float mean = 0) {
 struct Norm {
   bool layer = false;
   int64_t size = 0;
-  TestVector weight{random_values(static_cast<size_t>(size), 1)};
-  TestVector bias{random_values(static_cast<size_t>(size), 2)};
+  GivenVector weight{random_values(static_cast<size_t>(size), 1)};
+  GivenVector bias{random_values(static_cast<size_t>(size), 2)};
 
   std::vector<float> run(Isa isa, ThreadPool& pool, std::vector<float> x) const {
     std::vector<float> out(x.size(), std::numeric_limits<float>::quiet_NaN());

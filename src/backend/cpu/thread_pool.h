@@ -12,6 +12,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "base/rounding.h"
+
 namespace octavo::cpu {
 
 class ThreadPool {
@@ -42,7 +44,7 @@ class ThreadPool {
   template <typename F>
   void parallel_for(int64_t n, int64_t grain, F&& fn) {
     if (n <= 0) return;
-    const int64_t units = (n + grain - 1) / grain;
+    const int64_t units = divide_up(n, grain);
     const int64_t parts = units < size() ? units : size();
     if (parts == 1) {
       fn(int64_t{0}, n, 0);

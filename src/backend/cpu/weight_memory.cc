@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/rounding.h"
+
 namespace octavo::cpu {
 namespace {
 constexpr size_t kAlign = 4096;
@@ -9,7 +11,7 @@ constexpr size_t kArenaBytes = size_t{4} << 30;  // of addresses; pages come whe
 }  // namespace
 
 StatusOr<std::shared_ptr<std::byte>> WeightMemory::allocate(size_t bytes) {
-  bytes = (bytes + kAlign - 1) / kAlign * kAlign;
+  bytes = round_up(bytes, kAlign);
   if (!arena_ || used_ + bytes > arena_->size()) {
     // A process whose addresses are limited gets what it needs and no more.
     auto arena = Arena::reserve(MemoryTag::kWeights, std::max(bytes, kArenaBytes));

@@ -46,9 +46,9 @@ size_t decode_workspace_bytes(int max_rows, int num_q_heads, int num_kv_heads, i
 // Before the first layer of a step; `layer` is any layer of the cache group. The plan is made while
 // the kernel before it may still run. REQUIRES: the arrays of `rows` and `prefixes` are there, and
 // the workspace is free, when that kernel starts. The next kernel starts when the plan is written,
-// so that all behind that one may read it at once. batch_invariant: no
-// row is cut and nothing is shared, so that a row's result depends on no other row; few long rows
-// then leave most of the GPU idle.
+// so that all behind that one may read it at once. batch_invariant: no row is cut and nothing is
+// shared, so that a row's result depends on no other row; few long rows then leave most of the GPU
+// idle.
 void plan_decode(const Launch& on, const PagedLayer& layer, const PagedRows& rows,
                  const SharedPrefixes& prefixes, int num_q_heads, bool batch_invariant,
                  void* workspace);

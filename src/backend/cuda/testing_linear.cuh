@@ -11,6 +11,7 @@
 #include "backend/cuda/linear_call.h"
 #include "backend/cuda/numeric.cuh"
 #include "backend/cuda/testing_device.h"
+#include "ops/testing_linear.h"
 
 namespace octavo::cuda::testing {
 
@@ -28,17 +29,6 @@ __global__ void reference_products(const X* x, const T* weight, double* out, int
   }
   for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
   if (lane == 0) out[at] = sum;
-}
-
-inline double activate(Activation activation, double v) {
-  switch (activation) {
-    case Activation::kGelu:
-      return 0.5 * v * (1 + std::erf(v / std::sqrt(2.0)));
-    case Activation::kGeluTanh:
-      return 0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
-    default:
-      return v;
-  }
 }
 
 struct ProductOptions {
@@ -149,15 +139,11 @@ class RandomProduct {
     std::vector<float> out;
     for (int m = 0; m < o.m; ++m) {
       for (int n = 0; n < columns(); ++n) {
-        double v;
-        if (o.activation == Activation::kSwiGlu) {
-          const int gate = n / 8 * 16 + n % 8;
-          const double g = value(m, gate);
-          v = g / (1 + std::exp(-g)) * value(m, gate + 8);
-        } else {
-          v = activate(o.activation, value(m, n));
-          if (o.residual) v += residual_values_[static_cast<size_t>(m) * o.n + n];
-        }
+        const bool gated = o.activation == Activation::kSwiGlu;
+        const int first = gated ? n / 8 * 16 + n % 8 : n;
+        double v = octavo::testing::activated(o.activation, value(m, first));
+        if (gated) v *= value(m, first + 8);
+        if (o.residual && !gated) v += residual_values_[static_cast<size_t>(m) * o.n + n];
         out.push_back(static_cast<float>(v));
       }
     }

@@ -74,6 +74,8 @@ int serve_command(const Words& args) {
   log_notices(flags);
   if (const Status status = serve::check_server_options(options.server); !status.ok())
     return report(status);
+  if (const Status status = serve::check_listening(options.server); !status.ok())
+    return report(status);
   const auto tracing = tracing_options(options.otlp_traces_endpoint);
   if (!tracing.ok()) return report(tracing.status(), kUsage);
 
@@ -82,7 +84,8 @@ int serve_command(const Words& args) {
   if (options.server.served_model_names.empty()) options.server.served_model_names = {*name};
   options.engine.model.served_name = options.server.served_model_names.front();
 
-  log_info("serve", "loading " + *name + " from " + options.engine.model.model);
+  const std::string& folder = options.engine.model.model;
+  log_info("serve", "loading " + *name + (folder == *name ? "" : " from " + folder));
   auto engine =
       make_engine(options.engine, [](const std::string& line) { log_info("engine", line); });
   if (!engine.ok()) return report(engine.status());

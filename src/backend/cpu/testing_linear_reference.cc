@@ -1,20 +1,9 @@
-#include "backend/cpu/linear_reference.h"
+#include "backend/cpu/testing_linear_reference.h"
 
-#include <cmath>
+#include "ops/testing_linear.h"
 
 namespace octavo::cpu {
 namespace {
-
-double activate(Activation activation, double v) {
-  switch (activation) {
-    case Activation::kGelu:
-      return 0.5 * v * (1 + std::erf(v / std::sqrt(2.0)));
-    case Activation::kGeluTanh:
-      return 0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
-    default:
-      return v;
-  }
-}
 
 double dot(const Tensor& weight, int64_t n, const LinearArgs& args, int64_t m) {
   const int64_t k_end = weight.dim(1);
@@ -33,12 +22,8 @@ void linear_reference(const Tensor& weight, const LinearArgs& args) {
   const int64_t columns = gated ? weight.dim(0) / 2 : weight.dim(0);
   for (int64_t m = 0; m < args.x.dim(0); ++m) {
     for (int64_t n = 0; n < columns; ++n) {
-      double v = dot(weight, n, args, m);
-      if (gated) {
-        v = v / (1 + std::exp(-v)) * dot(weight, columns + n, args, m);
-      } else {
-        v = activate(args.activation, v);
-      }
+      double v = octavo::testing::activated(args.activation, dot(weight, n, args, m));
+      if (gated) v *= dot(weight, columns + n, args, m);
       if (args.residual.defined()) v += read_float(args.residual, m * columns + n);
       args.out.as<float>()[m * columns + n] = static_cast<float>(v);
     }

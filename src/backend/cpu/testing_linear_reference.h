@@ -1,5 +1,5 @@
 // The reference of linear (ops/linear.h): plain loops over the logical weight [N, K], float64 sums.
-// Every faster version, on every backend, is tested against it.
+// Every faster version is tested against it.
 #pragma once
 
 #include "ops/linear.h"
