@@ -24,6 +24,13 @@ using MetricLabels = std::vector<std::pair<std::string, std::string>>;
 class Counter {
  public:
   void add(double amount = 1) { value_.fetch_add(amount, std::memory_order_relaxed); }
+  // To a total that is counted elsewhere; a smaller one changes nothing.
+  void raise_to(double total) {
+    double value = value_.load(std::memory_order_relaxed);
+    while (value < total &&
+           !value_.compare_exchange_weak(value, total, std::memory_order_relaxed)) {
+    }
+  }
   double value() const { return value_.load(std::memory_order_relaxed); }
 
  private:

@@ -52,6 +52,23 @@ TEST(Metrics, GaugesMoveBothWaysAndLabelsAreEscaped) {
             "running{name=\"a\\\"b\\\\c\\nd\"} 2.0\n");
 }
 
+TEST(Metrics, ATotalThatIsCountedElsewhereIsReachedOnceByAllWhoReadIt) {
+  Counter counter;
+  std::vector<std::thread> readers;
+  for (int reader = 0; reader < 4; ++reader) {
+    readers.emplace_back([&] {
+      for (int total = 0; total <= 20'000; ++total) {
+        counter.raise_to(total);
+        EXPECT_GE(counter.value(), total);
+        EXPECT_LE(counter.value(), 20'000);
+      }
+    });
+  }
+  for (std::thread& reader : readers) reader.join();
+  counter.raise_to(5);
+  EXPECT_EQ(counter.value(), 20'000);
+}
+
 TEST(Metrics, ManyThreadsLoseNothing) {
   MetricsRegistry registry;
   std::vector<std::thread> threads;

@@ -104,8 +104,7 @@ void EngineMetrics::count_to(const char* name, const char* help, int64_t total) 
 
 void EngineMetrics::count_to(const char* name, const char* help, const MetricLabels& labels,
                              int64_t total) {
-  Counter& counter = registry_.counter(name, help, labels);
-  counter.add(std::max(0.0, static_cast<double>(total) - counter.value()));
+  registry_.counter(name, help, labels).raise_to(static_cast<double>(total));
 }
 
 std::string EngineMetrics::text(const EngineStats& s) {
