@@ -34,22 +34,18 @@ Engine::~Engine() {
   stop();
 }
 
-void Engine::post(std::function<void()> command) {
+void Engine::post(std::function<void()> command, int sequences) {
   {
     std::lock_guard lock(mutex_);
     inbox_.push_back(std::move(command));
+    sequences_in_inbox_ += sequences;
   }
   inbox_ready_.notify_one();
 }
 
 void Engine::add(std::shared_ptr<const Request> request) {
   const int sequences = request->params->n;
-  {
-    std::lock_guard lock(mutex_);
-    sequences_in_inbox_ += sequences;
-    inbox_.push_back([this, request = std::move(request)] { scheduler_.add(request); });
-  }
-  inbox_ready_.notify_one();
+  post([this, request = std::move(request)] { scheduler_.add(request); }, sequences);
 }
 void Engine::cancel(RequestKey request) {
   post([this, request] { scheduler_.cancel(request); });

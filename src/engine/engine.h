@@ -55,7 +55,8 @@ class Engine final : public EngineCore {
   void read_oldest();
   void publish_stats();
   std::shared_ptr<const EngineState> make_state() const;
-  void post(std::function<void()> command);
+  // `sequences`: that the command adds, waiting from now on.
+  void post(std::function<void()> command, int sequences = 0);
   void report_fault(const Status& fault);
   void join();
 

@@ -10,8 +10,12 @@ namespace {
 constexpr std::string_view kChat = "/v1/chat/completions", kResponses = "/v1/responses";
 constexpr std::string_view kHalfACall = R"(<tool_call>{"name": "f", "arguments": {"a": [1, 1, 1)";
 
-FakeEngine::Options that_says(std::string_view text) {
-  return {.says = std::string(text), .says_ends = FinishReason::kRepetition};
+// What is answered to `body` where the model has said `text`.
+Value answer_to(std::string_view path, std::string_view body, std::string_view text,
+                ServerOptions options = {}) {
+  TestServer server({.says = std::string(text), .says_ends = FinishReason::kRepetition},
+                    std::move(options));
+  return TestClient(server.port()).post(path, body).json();
 }
 
 std::string asking(std::string_view members) {
@@ -19,42 +23,30 @@ std::string asking(std::string_view members) {
 }
 
 TEST(RepeatedAnswer, EndsAChatWithThatReason) {
-  TestServer server(that_says("ha ha ha "));
-  TestClient client(server.port());
-  const Value answer = client.post(kChat, asking("")).json();
+  const Value answer = answer_to(kChat, asking(""), "ha ha ha ");
   EXPECT_EQ(at(answer, "choices.0.message.content"), Value("ha ha ha "));
   EXPECT_EQ(at(answer, "choices.0.finish_reason"), Value("repetition"));
 }
 
 TEST(RepeatedAnswer, LeavesACallUnfinishedLikeOneThatTheLimitCutOff) {
-  TestServer server(that_says(kHalfACall), {.tool_call_parser = "hermes"});
-  TestClient client(server.port());
-  const Value answer =
-      client
-          .post(kChat,
-                asking(R"(,"tools":[{"type":"function","function":{"name":"f","parameters":{}}}])"))
-          .json();
+  const Value answer = answer_to(
+      kChat, asking(R"(,"tools":[{"type":"function","function":{"name":"f","parameters":{}}}])"),
+      kHalfACall, {.tool_call_parser = "hermes"});
   EXPECT_EQ(at(answer, "choices.0.message.tool_calls.0.function.arguments"),
             Value(R"({"a": [1, 1, 1)"));
   EXPECT_EQ(at(answer, "choices.0.finish_reason"), Value("repetition"));
 }
 
 TEST(RepeatedAnswer, IsAResponseThatCompleted) {
-  TestServer server(that_says("ha ha ha "));
-  TestClient client(server.port());
-  const Value answer = client.post(kResponses, R"({"input":"hi"})").json();
+  const Value answer = answer_to(kResponses, R"({"input":"hi"})", "ha ha ha ");
   EXPECT_EQ(at(answer, "status"), Value("completed"));
   EXPECT_EQ(at(answer, "output.0.status"), Value("completed"));
 }
 
 TEST(RepeatedAnswer, LeavesAResponsesCallIncomplete) {
-  TestServer server(that_says(kHalfACall), {.tool_call_parser = "hermes"});
-  TestClient client(server.port());
-  const Value answer =
-      client
-          .post(kResponses,
-                R"({"input":"hi","tools":[{"type":"function","name":"f","parameters":{}}]})")
-          .json();
+  const Value answer = answer_to(
+      kResponses, R"({"input":"hi","tools":[{"type":"function","name":"f","parameters":{}}]})",
+      kHalfACall, {.tool_call_parser = "hermes"});
   EXPECT_EQ(at(answer, "output.0.type"), Value("function_call"));
   EXPECT_EQ(at(answer, "output.0.status"), Value("incomplete"));
 }
