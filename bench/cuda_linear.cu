@@ -171,7 +171,7 @@ int main(int argc, char** argv) {
       if (b.paths == "cuts") {
         for (const Product& p : model.layer) print_cuts(b, p, m);
       } else if (b.paths == "layers") {
-        for (const char* how : {"ssss", "ttst", "ttlt", "llll", "cccc"}) {
+        for (const char* how : {"ssss", "ttst", "ttlt", "ltlt", "tllt", "ttll", "llll", "cccc"}) {
           if (m <= 128 || std::strpbrk(how, "sc") == nullptr) print_chain(b, model, m, how);
         }
       } else {

@@ -31,9 +31,11 @@ void check(const ProductOptions& options, std::mt19937& random, const ClusterTil
 }
 
 void check_all_cuts(const ProductOptions& options, std::mt19937& random) {
+  int trial = 0;
   for (int columns : kWidths) {
     if (options.activation == Activation::kSwiGlu && columns % 16 != 0) continue;
-    for (int splits = 1; splits <= 4; ++splits) check(options, random, {columns, splits});
+    for (int splits = 1; splits <= 4; ++splits)
+      if (testing::wants_trial(trial++)) check(options, random, {columns, splits});
   }
 }
 
@@ -83,7 +85,7 @@ TEST(ClusterLinear, IsTheProductForRandomShapesAndEpilogues) {
   SKIP_WITHOUT_GPU();
   std::mt19937 random(3);
   const auto below = [&](int limit) { return static_cast<int>(random() % limit); };
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < testing::trials(100); ++i) {
     ProductOptions o;
     o.dtype = below(2) ? DType::kBF16 : DType::kF16;
     o.m = 1 + below(128);

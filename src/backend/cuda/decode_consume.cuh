@@ -351,6 +351,7 @@ struct Consumer {
       const uint32_t buffer = sm90::shared_address(tile);
       if (info.flags & TileInfo::kFirst) begin_item(buffer);
       add_tile(buffer, info.begin, info.end);
+      sm90::fence_shared_for_async();  // what is read here, the copy engine writes next
       sm90::arrive(&empty[stage]);
       if (info.flags & TileInfo::kLast) end_item(info);
       if (++stage == call.stages) stage = 0, parity ^= 1;

@@ -158,7 +158,7 @@ TEST(CudaSampler, AgreesWithTheSlowTwinOverAllParameters) {
   Random random(11);
   int edge = 0, rows = 0;
   for (const int size : {1, 5, 31, 64, 1000, 5003, 8192, 50257, 128256}) {
-    const int count = size > 10000 ? 40 : size > 900 ? 100 : 300;
+    const int count = testing::trials(size > 10000 ? 40 : size > 900 ? 100 : 300);
     for (const Logits shape : {Logits::kNormal, Logits::kTies}) {
       const auto logits = random_logits(random, static_cast<size_t>(count) * size, shape);
       std::vector<Case> cases;
@@ -177,7 +177,7 @@ TEST(CudaSampler, AgreesWithTheSlowTwinOnFlatAndPeakedLogits) {
   int edge = 0, rows = 0;
   for (const int size : {8192, 50257, 128256, 151936}) {
     for (const Logits shape : {Logits::kFlat, Logits::kPeaked, Logits::kNormal, Logits::kTies}) {
-      const int count = 64;
+      const int count = testing::trials(64);
       const auto logits = random_logits(random, static_cast<size_t>(count) * size, shape);
       std::vector<Case> cases;
       for (int i = 0; i < count; ++i) cases.push_back(plain_case(random, i));
@@ -192,16 +192,17 @@ TEST(CudaSampler, AgreesWithTheSlowTwinOnFlatAndPeakedLogits) {
 TEST(CudaSampler, GivesARowTheSameTokenAloneAndAmong300) {
   SKIP_WITHOUT_GPU();
   Random random(14);
-  constexpr int kSize = 3001, kRows = 300;
-  const auto logits = random_logits(random, kRows * kSize, Logits::kNormal);
+  constexpr int kSize = 3001;
+  const int num_rows = testing::trials(300);
+  const auto logits = random_logits(random, num_rows * kSize, Logits::kNormal);
   std::vector<Case> cases;
-  for (int i = 0; i < kRows; ++i) cases.push_back(random_case(random, kSize));
+  for (int i = 0; i < num_rows; ++i) cases.push_back(random_case(random, kSize));
   const auto together = sample_all(cases, logits, 5), again = sample_all(cases, logits, 5);
-  for (int i = 0; i < kRows; ++i) {
+  for (int i = 0; i < num_rows; ++i) {
     ASSERT_EQ(together[i].token, again[i].token) << i;
     ASSERT_EQ(together[i].logprob, again[i].logprob) << i;
   }
-  for (int i = 0; i < kRows; i += 17) {
+  for (int i = 0; i < num_rows; i += 17) {
     const auto alone = sample_all({cases[i]}, row_of(logits, i, kSize), 5);
     EXPECT_EQ(alone[0].token, together[i].token);
     EXPECT_EQ(alone[0].logprob, together[i].logprob);
@@ -326,11 +327,13 @@ void expect_logprobs(const std::vector<float>& logits, const SampledToken& r, in
 TEST(CudaSampler, LogprobsAreOfTheRawLogits) {
   SKIP_WITHOUT_GPU();
   Random random(16);
+  int trial = 0;
   for (const int size : {7, 4500, 50257, 128256}) {
     for (const Logits shape : {Logits::kNormal, Logits::kTies, Logits::kFlat}) {
       const auto logits = random_logits(random, static_cast<size_t>(3) * size, shape);
       for (const int num_top : {0, 1, 5, 20, 256, 257, size}) {
         if (num_top == size && size > 10000) continue;
+        if (!testing::wants_trial(trial++)) continue;
         Case biased, drawn;
         biased.params.temperature = 0;
         biased.params.logit_bias = {{3, 100.0f}};
@@ -434,7 +437,8 @@ TEST(CudaSampler, ThatLacksMemoryForOneRequestServesTheNextOnes) {
 TEST(CudaSampler, ManyCallsMayBePendingAndSomeNeverRead) {
   SKIP_WITHOUT_GPU();
   Random random(17);
-  constexpr int kSize = 2000, kSlots = 20, kSteps = 60;
+  constexpr int kSize = 2000, kSlots = 20;
+  const int steps = testing::trials(60);
   Driver driver(kSlots, kSize);
   Case c;
   std::vector<SampleRow> rows;
@@ -446,12 +450,12 @@ TEST(CudaSampler, ManyCallsMayBePendingAndSomeNeverRead) {
   const DeviceArray on_device(DType::kF32, {kSlots, kSize}, logits);
   ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
   std::vector<std::unique_ptr<PendingTokens>> pending;
-  for (int n = 0; n < kSteps; ++n) {
+  for (int n = 0; n < steps; ++n) {
     auto call = driver.sampler->sample(on_device.tensor(), rows);
     pending.push_back(n % 3 == 1 ? nullptr : std::move(call));
   }
   std::thread reader([&] {
-    for (int n = 0; n < kSteps; ++n) {
+    for (int n = 0; n < steps; ++n) {
       if (!pending[n]) continue;
       std::vector<SampledToken> results(kSlots);
       ASSERT_TRUE(pending[n]->read(results).ok());

@@ -81,7 +81,7 @@ TEST(SkinnyLinear, IsTheProductForRandomShapesAndEpilogues) {
   std::mt19937 random(2);
   const Workspace workspace;
   const auto below = [&](int limit) { return static_cast<int>(random() % limit); };
-  for (int i = 0; i < 150; ++i) {
+  for (int i = 0; i < testing::trials(150); ++i) {
     ProductOptions o;
     o.dtype = below(2) ? DType::kBF16 : DType::kF16;
     o.m = below(2) ? 1 + below(16) : 1 + below(128);

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <random>
 #include <utility>
@@ -28,6 +29,17 @@ inline bool has_hopper() {
     GTEST_SKIP() << "needs a Hopper GPU";       \
   }                                             \
   static_assert(true)
+
+// Whether trial `i` of a test is made, and how many of `all` are: every one, or where
+// OCTAVO_FEW_TRIALS is set, as for a tool that makes each take a thousand times as long, every
+// eleventh, which has no common factor with what tests count through.
+inline bool wants_trial(int i) {
+  static const bool few = std::getenv("OCTAVO_FEW_TRIALS") != nullptr;
+  return !few || i % 11 == 0;
+}
+inline int trials(int all) {
+  return wants_trial(1) ? all : (all + 10) / 11;
+}
 
 inline float round_to(DType dtype, float value) {
   if (dtype == DType::kBF16) return bf16_to_float(float_to_bf16(value));

@@ -283,10 +283,10 @@ void expect_same_bits_while_calls_overlap(int m, std::mt19937& random, const Pro
                                           const PartsOf& parts_of = {}) {
   const RandomProduct up({.m = m, .n = 2048, .k = 1024}, random);
   const RandomProduct down({.m = m, .n = 1024, .k = 2048}, random);
-  constexpr size_t kRounds = 40;
+  const auto rounds = static_cast<size_t>(trials(40));
   std::vector<DeviceArray> wide, outs;  // of each round its own, poisoned
   std::vector<Carried> carried;
-  for (size_t i = 0; i < kRounds; ++i) {
+  for (size_t i = 0; i < rounds; ++i) {
     wide.push_back(up.make_out());
     outs.push_back(down.make_out());
     if (parts_of != nullptr) carried.push_back(up.make_carried(parts_of(up.call(wide[i]))));
@@ -294,7 +294,7 @@ void expect_same_bits_while_calls_overlap(int m, std::mt19937& random, const Pro
   cudaStream_t stream;
   ASSERT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
   ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
-  for (size_t i = 0; i < kRounds; ++i) {
+  for (size_t i = 0; i < rounds; ++i) {
     LinearCall first = up.call(wide[i]), second = down.call(outs[i]);
     second.x = wide[i].data();
     if (parts_of != nullptr) {
