@@ -339,7 +339,8 @@ __global__ void __launch_bounds__(kThreads, kCtasPerSm)
   if (valid && sampled.filtered()) {
     const float maximum = first.most;
     const auto draw_again = [&](const Limit& limit, float threshold) {
-      if (threadIdx.x == 0) bar.reset();  // nobody uses it: see merge()
+      __syncthreads();
+      if (threadIdx.x == 0) bar.reset();
       __syncthreads();
       return cluster.merge(sampled.winner_before(limit, threshold, bar));
     };

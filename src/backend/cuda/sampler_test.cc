@@ -153,11 +153,16 @@ int expect_agreement(const std::vector<Case>& cases, const std::vector<float>& l
 
 // --- The tests.
 
+bool takes_too_long(int vocabulary) {
+  return vocabulary > 10000 && testing::trials_are_few();
+}
+
 TEST(CudaSampler, AgreesWithTheSlowTwinOverAllParameters) {
   SKIP_WITHOUT_GPU();
   Random random(11);
   int edge = 0, rows = 0;
   for (const int size : {1, 5, 31, 64, 1000, 5003, 8192, 50257, 128256}) {
+    if (takes_too_long(size)) continue;
     const int count = testing::trials(size > 10000 ? 40 : size > 900 ? 100 : 300);
     for (const Logits shape : {Logits::kNormal, Logits::kTies}) {
       const auto logits = random_logits(random, static_cast<size_t>(count) * size, shape);
@@ -176,6 +181,7 @@ TEST(CudaSampler, AgreesWithTheSlowTwinOnFlatAndPeakedLogits) {
   Random random(12);
   int edge = 0, rows = 0;
   for (const int size : {8192, 50257, 128256, 151936}) {
+    if (takes_too_long(size)) continue;
     for (const Logits shape : {Logits::kFlat, Logits::kPeaked, Logits::kNormal, Logits::kTies}) {
       const int count = testing::trials(64);
       const auto logits = random_logits(random, static_cast<size_t>(count) * size, shape);
@@ -329,6 +335,7 @@ TEST(CudaSampler, LogprobsAreOfTheRawLogits) {
   Random random(16);
   int trial = 0;
   for (const int size : {7, 4500, 50257, 128256}) {
+    if (takes_too_long(size)) continue;
     for (const Logits shape : {Logits::kNormal, Logits::kTies, Logits::kFlat}) {
       const auto logits = random_logits(random, static_cast<size_t>(3) * size, shape);
       for (const int num_top : {0, 1, 5, 20, 256, 257, size}) {
