@@ -105,6 +105,13 @@ void ModelRunner::build_tables(const BatchPlan& plan, int rows, int tokens) {
     for (int32_t& block : begin) block += num_blocks;
     begin.resize(static_cast<size_t>(rows) + 1, begin.back());
     batch_.groups[g].block_begin = stage(begin);
+    if (batch_.narrows()) {
+      std::vector<int32_t> wanted;
+      for (const PlanSample& sample : plan.samples)
+        wanted.push_back(begin[static_cast<size_t>(sample.row)]);
+      wanted.push_back(begin.back());
+      batch_.wanted_groups[g].block_begin = stage(wanted);
+    }
     num_blocks += static_cast<int32_t>(table.blocks.size());
   }
   const Backend::Staged blocks = backend_.stage(DType::kI32, {num_blocks});
@@ -112,6 +119,29 @@ void ModelRunner::build_tables(const BatchPlan& plan, int rows, int tokens) {
   for (const PlanBlockTable& table : plan.tables)
     to = std::copy(table.blocks.begin(), table.blocks.end(), to);
   for (AttentionBatch& group : batch_.groups) group.blocks = blocks.device;
+  for (AttentionBatch& group : batch_.wanted_groups) group.blocks = blocks.device;
+}
+
+// The tokens that are drawn from, as rows of their own for the last layer.
+void ModelRunner::build_wanted(const BatchPlan& plan) {
+  std::vector<int32_t> row_begin{0}, kv_len, positions;
+  AttentionBatch shared;
+  for (const PlanSample& sample : plan.samples) {
+    const PlanRow& row = plan.rows[sample.row];
+    const int end = row.start + row.num_tokens;
+    row_begin.push_back(static_cast<int32_t>(row_begin.size()));
+    kv_len.push_back(end);
+    positions.push_back(end - 1);
+    shared.max_kv_len = std::max(shared.max_kv_len, end);
+    shared.kv_tokens += end;
+  }
+  shared.num_rows = shared.num_decode_rows = shared.num_tokens = static_cast<int>(kv_len.size());
+  shared.max_query_len = 1;
+  shared.scores = shared.kv_tokens;
+  shared.row_begin = stage(row_begin);
+  shared.kv_len = stage(kv_len);
+  shared.positions = stage(positions);
+  batch_.wanted_groups.assign(caches_.size(), shared);
 }
 
 // Tells the backend which decode rows begin with the same blocks; false if that gains nothing.
@@ -159,6 +189,10 @@ void ModelRunner::build_batch(const BatchPlan& plan, int rows) {
     all_rows_drawn_ = all_rows_drawn_ && logit_rows[i] == static_cast<int32_t>(i);
   }
   if (!all_rows_drawn_) batch_.logit_rows = stage(logit_rows);
+  // Prompt logprobs want nearly all tokens, and attention by single tokens would read much twice.
+  if (!all_rows_drawn_ && plan.prompt_logprobs.empty() &&
+      backend_.narrows_last_layer(tokens, static_cast<int>(logit_rows.size())))
+    build_wanted(plan);
   sharing_groups_ = 0;
   for (size_t g = 0; g < caches_.size(); ++g)
     sharing_groups_ |= uint64_t{build_shared_prefixes(plan, g, rows)} << g;
@@ -175,7 +209,7 @@ Tensor ModelRunner::run_model() {
   ctx.activation = activation_;
   for (auto& cache : caches_) ctx.caches.push_back(cache.get());
   const Tensor hidden = model_.forward(ctx);
-  if (all_rows_drawn_) return model_.logits(ctx, hidden);
+  if (all_rows_drawn_ || (batch_.narrows() && hidden.defined())) return model_.logits(ctx, hidden);
   const int64_t wanted = batch_.logit_rows.dim(0);
   if (wanted == 0) return {};
   const StepTensor gathered = ctx.allocate({wanted, hidden.dim(1)});

@@ -53,6 +53,7 @@ class ModelRunner {
 
   void build_batch(const BatchPlan& plan, int rows);
   void build_rows(const BatchPlan& plan, int rows, int tokens);
+  void build_wanted(const BatchPlan& plan);
   void build_tables(const BatchPlan& plan, int rows, int tokens);
   bool build_shared_prefixes(const BatchPlan& plan, size_t group, int rows);
   Tensor run_model();

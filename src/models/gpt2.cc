@@ -26,7 +26,8 @@ struct Block {
         attention(b, {.num_heads = c.num_heads,
                       .num_kv_heads = c.num_kv_heads,
                       .head_dim = c.head_dim,
-                      .layer = layer}),
+                      .layer = layer,
+                      .last = layer + 1 == c.num_layers}),
         output(b, dtype, c.hidden_size, {{"attn.c_proj", c.hidden_size}},
                {.bias = true, .transposed = true}),
         norm2(b, c.hidden_size, c.norm_eps),
@@ -34,6 +35,13 @@ struct Block {
            {.bias = true, .activation = act, .transposed = true}),
         down(b, dtype, c.intermediate_size, {{"mlp.c_proj", c.hidden_size}},
              {.bias = true, .transposed = true}) {}
+
+  // x with what attention adds; not defined if the last block has nothing more to do.
+  StepTensor attend(ForwardContext& ctx, StepTensor x) const {
+    const StepTensor heads = attention(ctx, qkv(ctx, norm1(ctx, x)));
+    if (!heads.defined()) return {};
+    return output(ctx, heads, attention.rows_of(ctx, std::move(x)));
+  }
 };
 
 class Gpt2Model : public Model {
@@ -52,7 +60,8 @@ class Gpt2Model : public Model {
   Tensor forward(ForwardContext& ctx) override {
     auto x = tokens_(ctx, &positions_);  // [T, hidden], as all results of a block
     for (const Block& b : blocks_) {
-      x = b.output(ctx, b.attention(ctx, b.qkv(ctx, b.norm1(ctx, x))), x);
+      x = b.attend(ctx, std::move(x));
+      if (!x.defined()) return {};  // no logits are wanted
       x = b.down(ctx, b.up(ctx, b.norm2(ctx, x)), x);
     }
     return norm_(ctx, x).release();

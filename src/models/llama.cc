@@ -34,6 +34,7 @@ struct Block {
                       .num_kv_heads = c.num_kv_heads,
                       .head_dim = c.head_dim,
                       .layer = layer,
+                      .last = layer + 1 == c.num_layers,
                       .rope = &rope,
                       .qk_norm = v.qk_norm,
                       .norm_eps = c.norm_eps}),
@@ -43,6 +44,13 @@ struct Block {
                 {{"gate_proj", c.intermediate_size}, {"up_proj", c.intermediate_size}},
                 {.bias = v.mlp_bias, .activation = Activation::kSwiGlu}),
         down(b, dtype, c.intermediate_size, {{"down_proj", c.hidden_size}}, {.bias = v.mlp_bias}) {}
+
+  // h with what attention adds; not defined if the last block has nothing more to do.
+  Hidden attend(ForwardContext& ctx, Hidden h) const {
+    const StepTensor heads = attention(ctx, qkv(ctx, h));
+    if (!heads.defined()) return {};
+    return output(ctx, heads, attention.rows_of(ctx, std::move(h.x)), &gate_up);
+  }
 };
 
 class LlamaModel : public Model {
@@ -63,7 +71,8 @@ class LlamaModel : public Model {
     for (size_t i = 0; i < blocks_.size(); ++i) {
       const Block& b = blocks_[i];
       const NormedLinear* next = i + 1 < blocks_.size() ? &blocks_[i + 1].qkv : nullptr;
-      h = b.output(ctx, b.attention(ctx, b.qkv(ctx, h)), h.x, &b.gate_up);
+      h = b.attend(ctx, std::move(h));
+      if (!h.x.defined()) return {};  // no logits are wanted
       h = b.down(ctx, b.gate_up(ctx, h), h.x, next);
     }
     return norm_(ctx, h.x).release();

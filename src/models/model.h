@@ -19,7 +19,8 @@ class Model {
 
   // One entry per cache group, with num_blocks, block_size and dtype left for the caller.
   virtual std::vector<KvCacheSpec> kv_groups() const = 0;
-  // Hidden states of every token of the batch after the final norm: [T, hidden].
+  // Hidden states after the final norm: of every token of the batch [T, hidden], or where it
+  // narrows (Batch::wanted_groups) of those whose logits are wanted; not defined if none are.
   virtual Tensor forward(ForwardContext& ctx) = 0;
   // Logits of each row of `hidden` [R, hidden], which the caller gathered: [R, vocab] float32.
   virtual Tensor logits(ForwardContext& ctx, const Tensor& hidden) = 0;

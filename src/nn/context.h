@@ -22,7 +22,11 @@ struct Batch {
   // One per cache group. Only block_begin, slot_mapping and shared_prefixes differ between them.
   std::vector<AttentionBatch> groups;
   Tensor logit_rows;  // [L] int32: tokens whose logits are wanted; not defined: all, in order
+  // One per cache group, or none: logit_rows as rows of one token each. Where there are such, the
+  // last layer computes nothing but keys and values of the other tokens, since nobody reads more.
+  std::vector<AttentionBatch> wanted_groups;
   int num_tokens() const { return static_cast<int>(tokens.dim(0)); }
+  bool narrows() const { return !wanted_groups.empty(); }
 };
 
 struct ForwardContext;
@@ -45,6 +49,7 @@ class StepTensor {
   inline ~StepTensor();
 
   operator const Tensor&() const { return tensor_; }  // NOLINT(google-explicit-constructor)
+  bool defined() const { return tensor_.defined(); }
   // The tensor, whose memory now stays taken until the next begin_step().
   Tensor release() && {
     ctx_ = nullptr;

@@ -72,7 +72,7 @@ struct AttentionBatch {
   Tensor row_begin;       // [R + 1] int32
   Tensor kv_len;          // [R] int32, including this step's tokens
   Tensor positions;       // [T] int32
-  Tensor block_begin;     // [R + 1] int32, into blocks
+  Tensor block_begin;     // [R + 1] int32, into blocks: where a row's begin
   Tensor blocks;          // int32, of all cache groups
   Tensor slot_mapping;    // [T] int64
   SharedPrefixBatch shared_prefixes;

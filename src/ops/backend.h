@@ -45,6 +45,10 @@ class Backend {
   virtual Staged stage(DType dtype, Shape shape) = 0;
   virtual void send_staged() = 0;
 
+  // Whether it is faster for the last layer to go on with the `wanted` of `tokens` tokens alone,
+  // once all keys and values are in the cache (Batch::wanted_groups).
+  virtual bool narrows_last_layer(int tokens, int wanted) const { return false; }
+
   // How many groups of rows with a common prefix attention can make use of.
   virtual int max_shared_prefixes() const { return 0; }
 

@@ -40,6 +40,7 @@ class CpuBackend final : public Backend {
     return {memory, memory};
   }
   void send_staged() override {}
+  bool narrows_last_layer(int tokens, int wanted) const override { return wanted < tokens; }
   std::vector<float> read_back(const Tensor& tensor) override { return read_floats(tensor); }
 
   std::unique_ptr<LinearWeight> make_linear_weight(const LinearSpec& spec) override {
