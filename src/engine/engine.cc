@@ -12,6 +12,18 @@
 #include "base/log.h"
 
 namespace octavo {
+namespace {
+
+// The failure of a step, with its size and, where memory ran out, what leaves more of it.
+Status step_failure(const Status& status, const BatchPlan& plan) {
+  const Status failure = status.with_context(describe_step(plan));
+  if (failure.code() != StatusCode::kResourceExhausted) return failure;
+  return resource_exhausted(failure.message() +
+                            "; leave the steps more with a smaller --kv-cache-memory-bytes, or "
+                            "make them smaller with --max-num-batched-tokens and --max-num-seqs");
+}
+
+}  // namespace
 
 Engine::Engine(const SchedulerConfig& config, std::unique_ptr<KvManager> cache,
                std::unique_ptr<Executor> executor, Listener listener, double step_timeout_seconds)
@@ -175,7 +187,7 @@ void Engine::read_oldest() {
   if (result.status.ok()) {
     scheduler_.observe(*plan, completed_ - began);
   } else {
-    result.status = result.status.with_context(describe_step(*plan));
+    result.status = step_failure(result.status, *plan);
     if (result.device_lost()) {
       report_fault(result.status);
     } else {

@@ -172,6 +172,22 @@ TEST_P(EngineDepth, AFailedStepEndsItsRequestsAndTheEngineGoesOn) {
   EXPECT_EQ(events.back().finish, FinishReason::kLength);
 }
 
+TEST_P(EngineDepth, AStepWithoutMemorySaysWhatRanOutAndWhatToSet) {
+  auto runner = std::make_unique<FakeRunner>();
+  runner->too_large_step = 3;
+  Harness harness(std::move(runner), GetParam());
+  harness.engine().add(request_of(1, 20));
+  const SequenceEvent last = harness.wait_for_ends(1).back();
+  EXPECT_EQ(last.finish, FinishReason::kError);
+  EXPECT_EQ(last.error_code, StatusCode::kInternal) << "a 500, as with vLLM: nobody sent too much";
+  for (const char* part : {"step 3 (1 row, 1 token): no 64 MiB of device memory left",
+                           "--kv-cache-memory-bytes", "--max-num-batched-tokens"}) {
+    EXPECT_NE(last.error.find(part), std::string::npos) << part << " in: " << last.error;
+  }
+  harness.engine().add(request_of(2, 5));
+  EXPECT_EQ(harness.wait_for_ends(2).back().finish, FinishReason::kLength);
+}
+
 TEST_P(EngineDepth, ALostDeviceIsAFaultThatNamesTheStep) {
   auto runner = std::make_unique<FakeRunner>();
   runner->fail_step = 3;

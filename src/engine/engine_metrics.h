@@ -25,6 +25,7 @@ class EngineMetrics {
   };
   void first_token(double seconds);
   void inter_token(double seconds);
+  // As vLLM counts them: those drawn, and the whole prompts of requests that got their first one.
   void step_tokens(int tokens);
   void finished(const Finished& f);
 

@@ -12,6 +12,7 @@
 #include "engine/process/child_engine.h"
 #include "engine/process/engine_server.h"
 #include "engine/process/masking_core.h"
+#include "engine/process/parent_watch.h"
 #include "octavo/engine_child.h"
 
 namespace octavo {
@@ -45,6 +46,7 @@ StatusOr<std::unique_ptr<EngineClient>> make_engine_in_child(const EngineOptions
 
 StatusOr<EngineServer::Loaded> load_core(const EngineOptions& options,
                                          EngineCore::Listener listener, const Progress& progress) {
+  const ParentWatch watch(kChildSocket, [] { _exit(1); });
   ASSIGN_OR_RETURN(EngineParts parts, make_engine_parts(options, /*with_text=*/false, progress));
   EngineServer::Loaded loaded;
   loaded.model = std::move(parts.model);

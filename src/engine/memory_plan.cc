@@ -62,6 +62,26 @@ int64_t read_entry(const std::filesystem::path& path, const std::string& key) {
   return -1;
 }
 
+// A cgroup's memory controller: its folder, and what it calls its limit, its use and, in
+// memory.stat, the files that nobody read lately.
+struct CgroupNames {
+  const char *folder, *limit, *used, *idle_files;
+};
+constexpr CgroupNames kCgroup2 = {"", "memory.max", "memory.current", "inactive_file"};
+constexpr CgroupNames kCgroup1 = {"memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+                                  "total_inactive_file"};
+
+// What the cgroup leaves of its limit; the most there is where it has none.
+int64_t cgroup_room(const std::filesystem::path& cgroups, const CgroupNames& names) {
+  const std::filesystem::path folder = cgroups / names.folder;
+  const int64_t limit = read_number(folder / names.limit);
+  const int64_t used = read_number(folder / names.used);
+  if (limit < 0 || used < 0) return std::numeric_limits<int64_t>::max();
+  // Files that were read, such as the weights, count as used; the kernel gives them up first.
+  const int64_t files = std::max<int64_t>(0, read_entry(folder / "memory.stat", names.idle_files));
+  return std::max<int64_t>(0, limit - std::max<int64_t>(0, used - files));
+}
+
 }  // namespace
 
 StatusOr<MemoryPlan> plan_memory(const MemoryDemand& d, int block_size) {
@@ -108,13 +128,8 @@ int64_t available_memory_bytes(const std::filesystem::path& root) {
   int64_t available = std::numeric_limits<int64_t>::max();
   if (const int64_t kib = read_entry(root / "proc/meminfo", "MemAvailable:"); kib >= 0)
     available = kib << 10;
-  const std::filesystem::path cgroup = root / "sys/fs/cgroup";
-  const int64_t limit = read_number(cgroup / "memory.max");
-  const int64_t used = read_number(cgroup / "memory.current");
-  if (limit < 0 || used < 0) return available;
-  // Files that were read, such as the weights, count as used; the kernel gives them up first.
-  const int64_t files = std::max<int64_t>(0, read_entry(cgroup / "memory.stat", "inactive_file"));
-  return std::min(available, std::clamp<int64_t>(limit - used + files, 0, limit));
+  const std::filesystem::path cgroups = root / "sys/fs/cgroup";
+  return std::min({available, cgroup_room(cgroups, kCgroup2), cgroup_room(cgroups, kCgroup1)});
 }
 
 }  // namespace octavo

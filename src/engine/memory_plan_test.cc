@@ -103,6 +103,23 @@ TEST(AvailableMemory, CountsFilesThatTheCgroupMayDropAsFree) {
   EXPECT_EQ(available_memory_bytes(root.path()), 550'000) << "most of what is used is a cache";
 }
 
+TEST(AvailableMemory, IsBoundedByACgroupOfTheFirstVersionToo) {
+  const testing::TemporaryDirectory root;
+  std::filesystem::create_directories(root.path() / "proc");
+  std::filesystem::create_directories(root.path() / "sys/fs/cgroup/memory");
+  const auto write = [&](const char* name, const std::string& text) {
+    std::ofstream(root.path() / name) << text;
+  };
+  write("proc/meminfo", "MemAvailable:    900 kB\n");
+  write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+  write("sys/fs/cgroup/memory/memory.usage_in_bytes", "600000\n");
+  EXPECT_EQ(available_memory_bytes(root.path()), 900 << 10) << "that is how it says no limit";
+  write("sys/fs/cgroup/memory/memory.limit_in_bytes", "700000\n");
+  EXPECT_EQ(available_memory_bytes(root.path()), 100'000);
+  write("sys/fs/cgroup/memory/memory.stat", "inactive_file 1\ntotal_inactive_file 450000\n");
+  EXPECT_EQ(available_memory_bytes(root.path()), 550'000);
+}
+
 TEST(MemoryPlan, SaysWhenThereIsNoMemoryAtAll) {
   EXPECT_NE(plan_memory(one_group(100), 16).status().message().find("no memory for the KV cache"),
             std::string::npos);

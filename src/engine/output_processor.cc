@@ -336,7 +336,9 @@ void OutputProcessor::add(std::shared_ptr<const Request> request,
 }
 
 void OutputProcessor::push(std::vector<SequenceEvent> events) {
-  metrics_.step_tokens(static_cast<int>(events.size()));
+  int tokens = 0;
+  for (const SequenceEvent& event : events) tokens += event.prompt_tokens + event.has_token;
+  if (tokens > 0) metrics_.step_tokens(tokens);
   if (shards_.size() == 1) return shards_[0]->push(std::move(events));
   std::vector<std::vector<SequenceEvent>> split(shards_.size());
   for (SequenceEvent& event : events) {

@@ -178,5 +178,24 @@ TEST_F(OutputProcessorTest, TheLatencyBetweenTokensIsThatWithinAnAnswer) {
   EXPECT_EQ(metric("request_max_num_generation_tokens_sum"), 3) << "the longest answer's";
 }
 
+TEST_F(OutputProcessorTest, AStepCountsItsTokensAndThePromptsThatItAnswersFirst) {
+  const auto sink = add("abc", {});
+  SequenceEvent event;
+  event.request = RequestKey(1);
+  event.has_token = true;
+  event.token.token = token_of("x");
+  event.prompt_tokens = 3;
+  outputs_->push({event});
+  EXPECT_EQ(metric("iteration_tokens_total_sum"), 4);
+  event.prompt_tokens = 0;
+  outputs_->push({event, event});
+  EXPECT_EQ(metric("iteration_tokens_total_sum"), 6);
+  event.has_token = false;
+  event.finish = FinishReason::kError;
+  outputs_->push({event});
+  EXPECT_EQ(metric("iteration_tokens_total_count"), 2) << "a failed step has none";
+  sink->wait();
+}
+
 }  // namespace
 }  // namespace octavo

@@ -30,6 +30,7 @@ void Scheduler::Impl::add(std::shared_ptr<const Request> request) {
   group.next_prompt_logprob = progress.next_prompt_logprob;
   for (int i = 0; i < std::max(1, request->params->n); ++i) {
     const bool returns = i < static_cast<int>(progress.answers.size());
+    group.answered |= returns && !progress.answers[i].tokens.empty();
     if (returns && progress.answers[i].ended) continue;
     auto entry = std::make_unique<SequenceEntry>();
     entry->id = SequenceId(next_sequence_++);

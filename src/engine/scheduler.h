@@ -54,6 +54,7 @@ struct SequenceEvent {
   SequenceId sequence;
   bool has_token = false;
   SampledToken token;
+  int prompt_tokens = 0;  // of the request, with the first token that any of its answers has
   FinishReason finish = FinishReason::kNone;
   std::optional<TokenId> stop_token;  // the stop_token_ids entry that ended it; none for eos
   // The token (eos or a stop token) ends the sequence; it counts as output, and its text is shown

@@ -1,6 +1,7 @@
 // commit(): what a finished step means for its sequences, row by row, and the masks that follow
 // from it.
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "engine/scheduler_impl.h"
@@ -84,6 +85,7 @@ void Scheduler::Impl::commit_token(SequenceEntry& entry, const SampledToken& tok
   if (ending.finish == FinishReason::kNone && goes_in_circles(entry))
     ending.finish = FinishReason::kRepetition;
   event.has_token = true;
+  if (!std::exchange(entry.group->answered, true)) event.prompt_tokens = entry.num_prompt();
   event.token = token;
   event.finish = ending.finish;
   event.stop_token = ending.stop_token;

@@ -32,6 +32,7 @@ struct RequestGroup {
   std::vector<SequenceEntry*> live;  // by index
   int num_running = 0;
   bool admitted = false;  // one of its sequences has been scheduled
+  bool answered = false;  // one of its sequences has a token
   int num_cached = 0;     // prompt tokens that the first one found in the prefix cache
   double first_scheduled = 0;
   int next_prompt_logprob =

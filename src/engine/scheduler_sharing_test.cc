@@ -68,6 +68,11 @@ TEST(Parallel, SequencesShareThePromptsBlocksWithAndWithoutThePrefixCache) {
     rig.finish_all();
     for (int i = 0; i < 4; ++i) EXPECT_EQ(tokens_of(rig, key, i), alone(request, i));
     EXPECT_EQ(rig.scheduler.stats().prompt_tokens, 22);
+    int told = 0;
+    for (const SequenceEvent& event : rig.events) {
+      if (event.request == key) told += event.prompt_tokens;
+    }
+    EXPECT_EQ(told, 22) << "events tell of a prompt once";
   }
 }
 

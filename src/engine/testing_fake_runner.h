@@ -1,6 +1,6 @@
 // FakeRunner: the device of the engine loop's tests. It takes the time it is told to, fails the
-// step it is told to, hangs in the step it is told to, and draws the lowest token that the mask
-// allows, or 7 without a mask.
+// step it is told to, hangs in or has no memory for the step it is told to, and draws the lowest
+// token that the mask allows, or 7 without a mask.
 #pragma once
 
 #include <atomic>
@@ -9,6 +9,7 @@
 #include <mutex>
 #include <thread>
 
+#include "base/out_of_memory.h"
 #include "engine/executor/worker_executor.h"
 #include "engine/testing_finished_steps.h"
 
@@ -20,6 +21,7 @@ class FakeRunner : public StepRunner {
 
   void forward(const BatchPlan& plan) override {
     forwards_started.fetch_add(1);
+    if (plan.step.value == too_large_step) throw OutOfMemory(64 << 20, "device memory");
     const double seconds = seconds_ + seconds_per_token * static_cast<double>(plan.tokens.size());
     if (seconds <= 0) return;
     computing = true;
@@ -69,6 +71,7 @@ class FakeRunner : public StepRunner {
   int64_t fail_step = -1;
   bool device_is_lost = false;  // the failed step, and all after it
   int64_t hang_step = -1;
+  int64_t too_large_step = -1;  // there is no memory for it
   double seconds_per_token = 0;
 
  private:

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "base/out_of_memory.h"
 #include "base/rounding.h"
 
 namespace octavo {
@@ -56,7 +57,7 @@ Tensor Workspace::allocate(DType dtype, Shape shape) {
   if (!chunk_ || used_ + bytes > chunk_->size) {
     const size_t size = std::max({bytes, kFirstChunk, chunk_ ? 2 * chunk_->size : 0});
     auto* data = static_cast<std::byte*>(std::aligned_alloc(kAlign, round_up(size, kAlign)));
-    if (data == nullptr) throw std::bad_alloc();
+    if (data == nullptr) throw OutOfMemory(size, "memory for activations");
     chunk_.reset(new Chunk{std::move(chunk_), size, data});
     used_ = 0;
   }
@@ -74,7 +75,7 @@ void Workspace::reset() {
     const size_t size = round_up(high_water_, kAlign);
     chunk_.reset();
     auto* data = static_cast<std::byte*>(std::aligned_alloc(kAlign, size));
-    if (data == nullptr) throw std::bad_alloc();
+    if (data == nullptr) throw OutOfMemory(size, "memory for activations");
     chunk_.reset(new Chunk{nullptr, size, data});
   }
   used_ = 0;

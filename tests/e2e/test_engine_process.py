@@ -6,8 +6,9 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
-from conftest import Server
+from conftest import BIN, MODEL, Server
 
 
 def child_of(server):
@@ -163,6 +164,24 @@ def test_the_child_goes_with_its_parent_however_that_ends():
             assert not is_alive(pid)
 
 
+def test_a_child_that_loads_a_model_goes_with_its_parent_too(tmp_path):
+    for file in MODEL.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    shard = next(tmp_path.glob("*.safetensors"))
+    shard.unlink()
+    os.mkfifo(shard)  # whoever opens it waits for ever
+    with subprocess.Popen([str(BIN), "serve", str(tmp_path), "--engine-process"], stderr=subprocess.DEVNULL) as parent:
+        deadline = time.time() + 10
+        while not (pid := child_of(SimpleNamespace(process=parent))) and time.time() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.5)  # it comes to the weights
+        assert is_alive(pid)
+        parent.kill()
+    while is_alive(pid) and time.time() < deadline:
+        time.sleep(0.01)
+    assert not is_alive(pid)
+
+
 def test_a_signal_to_the_whole_group_drains_both_processes():
     with Server("--engine-process") as server:
         def interrupt(counter):
@@ -185,7 +204,6 @@ def test_a_new_child_holds_no_connection_of_the_server_open():
 
 
 def test_a_model_that_cannot_be_loaded_is_reported_as_by_one_process(tmp_path):
-    from conftest import BIN
     (tmp_path / "config.json").write_text("{}")
     for words in ([], ["--engine-process"]):
         ended = subprocess.run([str(BIN), "serve", str(tmp_path), *words], capture_output=True, text=True, timeout=30)
@@ -195,7 +213,6 @@ def test_a_model_that_cannot_be_loaded_is_reported_as_by_one_process(tmp_path):
 
 
 def test_the_hidden_command_refuses_to_run_by_itself():
-    from conftest import BIN
     ended = subprocess.run([str(BIN), "engine-child"], capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
     assert ended.returncode == 2
     assert "engine-process" in ended.stderr

@@ -107,6 +107,14 @@ def test_metrics_keep_every_rule_of_the_format(families):
             check_histogram(name, family)
 
 
+def test_the_tokens_of_steps_are_those_of_prompts_and_answers_together(families):
+    def value(name, sample):
+        return next(v for s, _, v in families[f"vllm:{name}"].samples if s == f"vllm:{sample}")
+    prompts, answers = (value(name, name) for name in ("prompt_tokens_total", "generation_tokens_total"))
+    assert prompts > answers > 0
+    assert value("iteration_tokens_total", "iteration_tokens_total_sum") == prompts + answers
+
+
 def test_labels_carry_the_served_name_whatever_is_in_it(families):
     for name, family in families.items():
         for sample, labels, _ in family.samples:

@@ -24,6 +24,7 @@
 #include "backend/cuda/step_inputs.h"
 #include "backend/cuda/weights.h"
 #include "base/check.h"
+#include "base/out_of_memory.h"
 #include "base/status_macros.h"
 
 namespace octavo::cuda {
@@ -59,7 +60,7 @@ class Scratch {
     bytes_ = 0;
     if (cudaMalloc(&data_, bytes) != cudaSuccess) {
       cudaGetLastError();
-      throw std::bad_alloc();
+      throw OutOfMemory(bytes, "device memory for a kernel");
     }
     cudaMemsetAsync(data_, 0, bytes, stream);
     bytes_ = bytes;

@@ -7,6 +7,7 @@
 #include <new>
 
 #include "backend/cuda/driver.h"
+#include "base/out_of_memory.h"
 #include "base/rounding.h"
 
 namespace octavo::cuda {
@@ -131,7 +132,10 @@ void DeviceArena::release_memory() {
 void* DeviceBump::allocate(size_t bytes) {
   constexpr size_t kAlignment = 256;
   const size_t end = used_ + round_up(std::max<size_t>(bytes, 1), kAlignment);
-  if (end > arena_.backed_bytes() && !arena_.back(end).ok()) throw std::bad_alloc();
+  if (end > arena_.backed_bytes()) {
+    const Status backed = arena_.back(end);
+    if (!backed.ok()) throw OutOfMemory(backed.message());
+  }
   void* memory = arena_.data() + used_;
   used_ = end;
   return memory;

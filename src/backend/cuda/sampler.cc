@@ -216,7 +216,9 @@ class CudaSampler final : public Sampler {
     return false;
   }
   void out_of_memory() { lacks_memory_ = true; }
-  static Status no_memory() { return resource_exhausted("no memory for the sampler"); }
+  static Status no_memory() {
+    return resource_exhausted("CUDA: no device memory left to sample with");
+  }
   std::unique_ptr<PendingTokens> failed() const {
     return std::make_unique<FailedTokens>(failure_.ok() ? no_memory() : failure_);
   }

@@ -5,6 +5,7 @@
 #include <new>
 
 #include "backend/cuda/elementwise.h"
+#include "base/out_of_memory.h"
 #include "base/rounding.h"
 #include "base/status_macros.h"
 
@@ -34,10 +35,11 @@ StepInputs::~StepInputs() {
 
 void StepInputs::grow(Slot& slot, size_t bytes) {
   bytes = std::max(bytes, 2 * slot.bytes);
-  if (!device_->back(bytes, DeviceArena::kDefaultPiece / 16).ok()) throw std::bad_alloc();
+  const Status backed = device_->back(bytes, DeviceArena::kDefaultPiece / 16);
+  if (!backed.ok()) throw OutOfMemory(backed.message());
   std::byte* larger = nullptr;
   if (cudaMallocHost(reinterpret_cast<void**>(&larger), bytes) != cudaSuccess)
-    throw std::bad_alloc();
+    throw OutOfMemory(bytes, "pinned host memory");
   if (slot.data) std::memcpy(larger, slot.data, used_);
   cudaFreeHost(slot.data);
   slot.data = larger;

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "base/log.h"
+#include "base/out_of_memory.h"
 
 namespace octavo {
 
@@ -65,10 +66,10 @@ StepResult WorkerExecutor::wait() {
 StepResult WorkerExecutor::collect(StepId step) {
   try {
     return runner_->collect();
-  } catch (const std::bad_alloc&) {
+  } catch (const std::bad_alloc& error) {
     StepResult result;
     result.step = step;
-    result.status = resource_exhausted("out of memory for the result");
+    result.status = resource_exhausted(describe(error));
     return result;
   }
 }
@@ -122,8 +123,8 @@ StepResult WorkerExecutor::launch(const BatchPlan& plan) {
   result.step = plan.step;
   try {
     runner_->forward(plan);
-  } catch (const std::bad_alloc&) {
-    result.status = resource_exhausted("out of memory");
+  } catch (const std::bad_alloc& error) {
+    result.status = resource_exhausted(describe(error));
   }
   StepMasks masks;
   {
@@ -137,8 +138,8 @@ StepResult WorkerExecutor::launch(const BatchPlan& plan) {
   if (!result.status.ok()) return result;
   try {
     runner_->finish(plan, masks);
-  } catch (const std::bad_alloc&) {
-    result.status = resource_exhausted("out of memory while sampling");
+  } catch (const std::bad_alloc& error) {
+    result.status = resource_exhausted(describe(error));
   }
   return result;
 }

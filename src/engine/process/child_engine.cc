@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -32,9 +33,19 @@ void add_counters(EngineStats& total, const EngineStats& more) {
   total.engine_cpu_seconds += more.engine_cpu_seconds;
 }
 
-bool all_ended(const Request& request) {
+// Of each of its answers that has not ended.
+std::vector<SequenceEvent> failure_of(const Request& request, const std::string& error) {
+  std::vector<SequenceEvent> events;
   const auto& answers = request.progress.answers;
-  return std::all_of(answers.begin(), answers.end(), [](const auto& a) { return a.ended; });
+  for (int i = 0; i < std::max(1, request.params->n); ++i) {
+    if (!answers.empty() && answers[static_cast<size_t>(i)].ended) continue;
+    SequenceEvent& event = events.emplace_back();
+    event.request = request.key;
+    event.index = i;
+    event.finish = FinishReason::kError;
+    event.error = error;
+  }
+  return events;
 }
 
 Status broken_frame() {
@@ -66,6 +77,9 @@ ChildEngine::~ChildEngine() {
 
 void ChildEngine::begin(Listener listener) {
   listener_ = std::move(listener);
+  books_.emplace(model_.max_num_seqs, options_.scheduler.policy == "priority"
+                                          ? SchedulingPolicy::kPriority
+                                          : SchedulingPolicy::kFcfs);
   connected_ = true;
   thread_ = std::thread([this] { run(); });
   pthread_setname_np(thread_.native_handle(), "octavo-child");
@@ -109,25 +123,36 @@ void ChildEngine::send(MessageType type, const Ts&... values) const {
 }
 
 void ChildEngine::add(std::shared_ptr<const Request> request) {
-  auto kept = std::make_shared<Request>(*request);
-  kept->progress.answers.resize(static_cast<size_t>(std::max(1, kept->params->n)));
-  std::lock_guard lock(mutex_);
-  send(MessageType::kAdd, *request);
-  books_.emplace(kept->key, std::move(kept));
+  {
+    std::lock_guard lock(mutex_);
+    if (!books_->was_culprit(*request, steady_seconds())) {
+      books_->add(std::move(request));
+      return hand_over();
+    }
+  }
+  listener_.on_events(failure_of(*request,
+                                 "a request like this one ended the engine process each "
+                                 "time it was computed, a short while ago"));
 }
 
 void ChildEngine::cancel(RequestKey request) {
   std::lock_guard lock(mutex_);
-  if (books_.erase(request) > 0) send(MessageType::kCancel, request);
+  if (!books_->erase(request)) return;
+  send(MessageType::kCancel, request);
+  hand_over();
 }
 
 void ChildEngine::finish(RequestKey request, int index) {
   std::lock_guard lock(mutex_);
-  const auto found = books_.find(request);
-  if (found == books_.end()) return;
-  found->second->progress.answers[static_cast<size_t>(index)].ended = true;
-  if (all_ended(*found->second)) books_.erase(found);
+  if (!books_->finish(request, index)) return;
   send(MessageType::kFinish, request, index);
+  hand_over();
+}
+
+// Gives the child what it may have now. Under mutex_.
+void ChildEngine::hand_over() {
+  if (!connected_) return;
+  for (const auto& request : books_->take_ready()) send(MessageType::kAdd, *request);
 }
 
 void ChildEngine::reset_prefix_cache() {
@@ -169,10 +194,9 @@ void ChildEngine::inspect(StateReader reader) {
 // Under mutex_.
 EngineStats ChildEngine::current_stats() const {
   EngineStats stats = child_stats_;
-  if (!connected_) {
-    stats.running = 0;
-    stats.waiting = static_cast<int>(books_.size());
-  }
+  if (!connected_) stats.running = stats.waiting = 0;
+  if (books_)
+    stats.waiting += static_cast<int>(connected_ ? books_->num_waiting() : books_->size());
   add_counters(stats, finished_children_);
   return stats;
 }
@@ -218,30 +242,13 @@ Status ChildEngine::take_events(const Frame& frame) {
   {
     std::lock_guard lock(mutex_);
     child_stats_ = stats;
-    std::erase_if(events, [this](const SequenceEvent& event) { return !enter(event); });
+    std::erase_if(events, [this](const SequenceEvent& event) { return !books_->enter(event); });
+    hand_over();
   }
-  if (!events.empty()) listener_.on_events(std::move(events));
+  if (events.empty()) return ok_status();
+  served_ |= std::any_of(events.begin(), events.end(), [](const auto& e) { return e.has_token; });
+  listener_.on_events(std::move(events));
   return ok_status();
-}
-
-// Writes an event into the books; false if it concerns nobody there. Under mutex_.
-bool ChildEngine::enter(const SequenceEvent& event) {
-  const auto found = books_.find(event.request);
-  if (found == books_.end()) return false;
-  RequestProgress& progress = found->second->progress;
-  if (event.index < 0 || static_cast<size_t>(event.index) >= progress.answers.size()) return false;
-  progress.admitted = true;
-  progress.num_cached = event.num_cached_tokens;
-  progress.first_scheduled = event.first_scheduled;
-  if (!event.prompt_logprobs.empty()) {
-    progress.next_prompt_logprob =
-        event.prompt_logprobs_first + static_cast<int>(event.prompt_logprobs.size());
-  }
-  RequestProgress::Answer& answer = progress.answers[static_cast<size_t>(event.index)];
-  if (event.has_token) answer.tokens.push_back(event.token.token);
-  if (event.finish != FinishReason::kNone) answer.ended = true;
-  if (all_ended(*found->second)) books_.erase(found);
-  return true;
 }
 
 // The child has died: starts others until one lives. False: the engine is stopped, or gives up.
@@ -253,6 +260,7 @@ bool ChildEngine::replace_child(Status why) {
       if (stopping_) return false;
     }
     log_error("engine", why.message());
+    end_culprit(why);
     if (!may_restart()) {
       give_up(why);
       return false;
@@ -289,11 +297,34 @@ void ChildEngine::bury_child(Status& why) {
   why = unavailable(why.ok() ? who : who + ": " + why.message());
 }
 
+// Ends the request that the child died of, if one is known. It costs nobody else the engine.
+void ChildEngine::end_culprit(const Status& why) {
+  std::shared_ptr<const Request> culprit;
+  {
+    std::lock_guard lock(mutex_);
+    culprit = books_->child_died(steady_seconds());
+  }
+  if (!culprit) return;
+  if (std::exchange(served_, false)) restarts_.clear();
+  const std::string error =
+      "computing this request ends the engine process each time, at last with no other request in "
+      "it: " +
+      why.message();
+  log_error("engine", "request " + culprit->id + " (" + std::to_string(culprit->prompt->size()) +
+                          " prompt tokens) is ended: " + error);
+  listener_.on_events(failure_of(*culprit, error));
+}
+
 bool ChildEngine::may_restart() {
   const double now = steady_seconds();
   while (!restarts_.empty() && restarts_.front() < now - kRestartWindowSeconds)
     restarts_.pop_front();
-  if (restarts_.size() >= kMaxRestarts) return false;
+  int most = kMaxRestarts;
+  {
+    std::lock_guard lock(mutex_);
+    if (books_->suspects_wait()) most += kMoreForSuspects;
+  }
+  if (restarts_.size() >= static_cast<size_t>(most)) return false;
   restarts_.push_back(now);
   return true;
 }
@@ -301,14 +332,16 @@ bool ChildEngine::may_restart() {
 void ChildEngine::replay() {
   std::lock_guard lock(mutex_);
   connected_ = !stopping_;
-  for (const auto& [key, request] : books_) send(MessageType::kAdd, *request);
-  if (!books_.empty())
-    log_info("engine", std::to_string(books_.size()) + " requests in flight go on");
+  hand_over();
+  if (books_->size() == 0) return;
+  std::string line = std::to_string(books_->size()) + " requests in flight go on";
+  if (books_->num_waiting() > 0) line += ", one by one at first: one of them may kill the process";
+  log_info("engine", line);
 }
 
 void ChildEngine::give_up(const Status& why) {
   listener_.on_fault(unavailable(why.message() + "; it was started again " +
-                                 std::to_string(kMaxRestarts) + " times within " +
+                                 std::to_string(restarts_.size()) + " times within " +
                                  std::to_string(static_cast<int>(kRestartWindowSeconds)) + " s"));
 }
 

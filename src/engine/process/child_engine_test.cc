@@ -1,261 +1,20 @@
-// Tests of the engine in a child, over a child that is a thread here and dies when it is told to.
-// Its device is a ReplayDevice: a token depends on the whole history before it, so one that is
-// lost, doubled or drawn from the wrong state changes everything after it.
+// Tests of the engine in a child: what its readers see when the child dies, is told to end, or
+// cannot begin.
 #include "engine/process/child_engine.h"
 
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <atomic>
-#include <chrono>
 #include <future>
-#include <random>
 #include <set>
 
-#include "base/clock.h"
-#include "base/log.h"
-#include "engine/engine.h"
-#include "engine/process/engine_server.h"
-#include "engine/testing_replay_device.h"
+#include "engine/process/testing_child_rig.h"
 
 namespace octavo {
 namespace {
 
-constexpr int kVocab = 1000;
-constexpr int kContext = 512;
-constexpr int kSlots = 16;
-
-void pause_ms(int ms) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(ms));
-}
-
-// The device is lost in that step from now, of whichever child; below 0: it is not.
-std::atomic<int> steps_until_loss = -1;
-
-// One step at a time on a ReplayDevice that takes `seconds` for each.
-class ReplayExecutor final : public Executor {
- public:
-  ReplayExecutor(std::vector<CacheGroupSpec> groups, double seconds)
-      : device_(std::move(groups), 16, kSlots, kVocab, [](const SlotSetup&) { return ""; }),
-        seconds_(seconds) {}
-  void submit(std::shared_ptr<const BatchPlan> plan) override {
-    plan_ = std::move(plan);
-    device_.submit(*plan_);
-  }
-  void sample(StepId, StepMasks masks) override { device_.sample(*plan_, masks); }
-  StepResult wait() override {
-    std::this_thread::sleep_for(std::chrono::duration<double>(seconds_));
-    EXPECT_EQ(device_.error(), "");
-    StepResult result = device_.wait();
-    if (steps_until_loss.fetch_sub(1) == 0) result.status = unavailable("op: the device is lost");
-    return result;
-  }
-  int max_in_flight() const override { return 1; }
-
- private:
-  ReplayDevice device_;
-  std::shared_ptr<const BatchPlan> plan_;
-  double seconds_;
-};
-
-StatusOr<EngineServer::Loaded> load_replay_core(
-    const EngineOptions& options, EngineCore::Listener listener,
-    const std::function<void(const std::string&)>& say) {
-  if (say) say("loading " + options.model.model);
-  if (options.model.model == "missing") return not_found("no such model");
-  const std::vector<CacheGroupSpec> groups = {{.num_blocks = 200}};  // tight: sequences preempt
-  SchedulerConfig config;
-  config.max_num_batched_tokens = 64;
-  config.max_num_seqs = kSlots;
-  config.max_model_len = kContext;
-  config.vocab_size = kVocab;
-  EngineServer::Loaded loaded;
-  loaded.model.name = options.model.model;
-  loaded.model.max_model_len = kContext;
-  loaded.core =
-      std::make_unique<Engine>(config, std::make_unique<KvManager>(groups, 16, true),
-                               std::make_unique<ReplayExecutor>(groups, 2e-4), std::move(listener));
-  return loaded;
-}
-
-// A child that is a thread. die() is a kill: what it has not written is lost.
-class ThreadChild final : public ChildProcess {
- public:
-  explicit ThreadChild(bool stillborn) {
-    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends_), 0);
-    if (stillborn) {
-      die();
-      return;
-    }
-    thread_ = std::thread([this] {
-      EngineServer server(ends_[1], load_replay_core);
-      const Status status = server.run();
-      EXPECT_NE(status.code(), StatusCode::kDataLoss) << status.message();
-      die();
-    });
-  }
-  ~ThreadChild() override {
-    end(0);
-    for (const int end : ends_) close(end);
-  }
-  int socket() const override { return ends_[0]; }
-  void disconnect() override { shutdown(ends_[0], SHUT_RDWR); }
-  void die() { shutdown(ends_[1], SHUT_RDWR); }
-  // Shutting this descriptor down does the same, also when the child may be gone already.
-  int kill_switch() const { return dup(ends_[1]); }
-  std::string end(double) override {
-    disconnect();
-    if (thread_.joinable()) thread_.join();
-    return "was ended by the test";
-  }
-  std::string name() const override { return "thread"; }
-
- private:
-  int ends_[2];
-  std::thread thread_;
-};
-
-// A ChildEngine and what its events said, by request and index.
-class Rig {
- public:
-  explicit Rig(const std::string& model = "replay") {
-    set_log_level(LogLevel::kOff);  // deaths are announced as errors
-    EngineOptions options;
-    options.model.model = model;
-    auto engine = ChildEngine::start(
-        options,
-        [this]() -> StatusOr<std::unique_ptr<ChildProcess>> {
-          auto child = std::make_unique<ThreadChild>(stillborn);
-          std::lock_guard lock(mutex_);
-          ++children;
-          if (kill_switch_ >= 0) close(kill_switch_);
-          kill_switch_ = child->kill_switch();
-          return std::unique_ptr<ChildProcess>(std::move(child));
-        },
-        [this](const std::string& line) { progress = line; });
-    status = engine.status();
-    if (!engine.ok()) return;
-    engine_ = std::move(*engine);
-    engine_->begin({
-        .on_events = [this](std::vector<SequenceEvent> events) { take(std::move(events)); },
-        .on_fault = [this](const Status& status) { take(status); },
-    });
-  }
-  ~Rig() {
-    engine_.reset();
-    if (kill_switch_ >= 0) close(kill_switch_);
-  }
-  ChildEngine& engine() { return *engine_; }
-
-  void kill() {
-    const int before = children;
-    {
-      std::lock_guard lock(mutex_);
-      shutdown(kill_switch_, SHUT_RDWR);
-    }
-    const double begin = steady_seconds();
-    while (children == before && fault().ok() && steady_seconds() < begin + 10) pause_ms(1);
-  }
-  bool wait_for_ends(size_t count) {
-    std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, std::chrono::seconds(30), [&] { return ends_ >= count; });
-  }
-  bool wait_for_fault() {
-    std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, std::chrono::seconds(30), [&] { return !fault_.ok(); });
-  }
-  Status fault() {
-    std::lock_guard lock(mutex_);
-    return fault_;
-  }
-  size_t tokens_so_far() {
-    std::lock_guard lock(mutex_);
-    return num_tokens_;
-  }
-  void wait_for_tokens(size_t count) {
-    std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, std::chrono::seconds(30), [&] { return num_tokens_ >= count; });
-  }
-
-  struct Answer {
-    std::vector<TokenId> tokens;
-    FinishReason finish = FinishReason::kNone;
-    std::string error;
-    std::set<int> cached;
-    std::vector<int> prompt_positions;
-  };
-  std::map<std::pair<int64_t, int>, Answer> answers;  // stable after wait_for_ends()
-  std::atomic<bool> stillborn = false;
-  std::atomic<int> children = 0;
-  std::string progress;
-  Status status;
-
- private:
-  void take(std::vector<SequenceEvent> events) {
-    std::lock_guard lock(mutex_);
-    for (SequenceEvent& event : events) {
-      Answer& answer = answers[{event.request.value, event.index}];
-      EXPECT_EQ(answer.finish, FinishReason::kNone) << "an event after the end";
-      if (event.has_token) {
-        answer.tokens.push_back(event.token.token);
-        ++num_tokens_;
-      }
-      for (size_t i = 0; i < event.prompt_logprobs.size(); ++i)
-        answers[{event.request.value, 0}].prompt_positions.push_back(event.prompt_logprobs_first +
-                                                                     static_cast<int>(i));
-      answer.cached.insert(event.num_cached_tokens);
-      answer.finish = event.finish;
-      answer.error = event.error;
-      if (event.finish != FinishReason::kNone) ++ends_;
-    }
-    changed_.notify_all();
-  }
-
-  void take(const Status& fault) {
-    std::lock_guard lock(mutex_);
-    fault_ = fault;
-    changed_.notify_all();
-  }
-
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  Status fault_;
-  size_t ends_ = 0;
-  size_t num_tokens_ = 0;
-  int kill_switch_ = -1;                 // of the child started last; guarded by mutex_
-  std::unique_ptr<ChildEngine> engine_;  // last: its events use the rest
-};
-
-std::shared_ptr<Request> request_of(int64_t key, int prompt, int max_tokens, int n = 1) {
-  auto request = std::make_shared<Request>();
-  request->key = RequestKey(key);
-  std::vector<TokenId> tokens;
-  for (int i = 0; i < prompt; ++i) tokens.push_back(static_cast<TokenId>((key * 31 + i) % kVocab));
-  request->prompt = std::make_shared<const std::vector<TokenId>>(std::move(tokens));
-  auto params = std::make_shared<SamplingParams>();
-  params->n = n;
-  request->params = params;
-  request->max_tokens = max_tokens;
-  request->seed = static_cast<uint64_t>(key * 1000);
-  return request;
-}
-
-// What one answer is when nothing ever happens to it.
-std::vector<TokenId> undisturbed(const Request& request, int index) {
-  uint64_t history = start_history("");
-  for (const TokenId token : *request.prompt) history = extend_history(history, token);
-  std::vector<TokenId> tokens;
-  for (int i = 0; i < request.max_tokens; ++i) {
-    tokens.push_back(draw_token(history, request.seed + static_cast<uint64_t>(index), kVocab));
-    history = extend_history(history, tokens.back());
-  }
-  return tokens;
-}
-
 TEST(ChildEngine, NoTokenIsLostOrDoubledWhenTheChildDiesUnderLoad) {
   for (int attempt = 0; attempt < 5; ++attempt) {
-    Rig rig;
+    ChildRig rig;
     ASSERT_TRUE(rig.status.ok());
     std::vector<std::shared_ptr<Request>> requests;
     size_t answers = 0;
@@ -272,7 +31,7 @@ TEST(ChildEngine, NoTokenIsLostOrDoubledWhenTheChildDiesUnderLoad) {
     EXPECT_EQ(rig.children, 1 + ChildEngine::kMaxRestarts);
     for (const auto& request : requests) {
       for (int index = 0; index < request->params->n; ++index) {
-        const Rig::Answer& answer = rig.answers.at({request->key.value, index});
+        const ChildRig::Answer& answer = rig.answers.at({request->key.value, index});
         EXPECT_EQ(answer.tokens, undisturbed(*request, index));
         EXPECT_EQ(answer.finish, FinishReason::kLength) << answer.error;
       }
@@ -282,7 +41,7 @@ TEST(ChildEngine, NoTokenIsLostOrDoubledWhenTheChildDiesUnderLoad) {
 }
 
 TEST(ChildEngine, RequestsOutliveADeviceThatIsLost) {
-  Rig rig;
+  ChildRig rig;
   std::vector<std::shared_ptr<Request>> requests;
   for (int i = 0; i < 20; ++i) {
     requests.push_back(request_of(i, 10 + i, 150));
@@ -299,7 +58,7 @@ TEST(ChildEngine, RequestsOutliveADeviceThatIsLost) {
 }
 
 TEST(ChildEngine, PromptLogprobsComeOnceHoweverOftenThePromptIsComputed) {
-  Rig rig;
+  ChildRig rig;
   auto request = request_of(1, 300, 50);
   auto params = std::make_shared<SamplingParams>(*request->params);
   params->prompt_logprobs = 0;
@@ -309,14 +68,30 @@ TEST(ChildEngine, PromptLogprobsComeOnceHoweverOftenThePromptIsComputed) {
   rig.wait_for_tokens(10);
   rig.kill();
   ASSERT_TRUE(rig.wait_for_ends(1));
-  const Rig::Answer& answer = rig.answers.at({1, 0});
+  const ChildRig::Answer& answer = rig.answers.at({1, 0});
   EXPECT_EQ(answer.tokens, undisturbed(*request, 0));
   ASSERT_EQ(answer.prompt_positions.size(), 299u);
   for (int i = 0; i < 299; ++i) EXPECT_EQ(answer.prompt_positions[i], i + 1);
 }
 
+TEST(ChildEngine, TheChildComputesNoMoreOfAnAnswerThatIsTooLongToHandOn) {
+  max_event_bytes = 1000;
+  ChildRig rig;
+  max_event_bytes = kMaxEventBytes;
+  auto request = request_of(1, 50, 200);
+  auto params = std::make_shared<SamplingParams>(*request->params);
+  params->prompt_logprobs = 0;
+  request->params = params;
+  rig.engine().add(request);
+  ASSERT_TRUE(rig.wait_for_ends(1));
+  EXPECT_NE(rig.answers.at({1, 0}).error.find("too many to be handed on"), std::string::npos);
+  rig.engine().add(request_of(2, 50, 200));
+  ASSERT_TRUE(rig.wait_for_ends(2));
+  EXPECT_LT(rig.engine().stats().generation_tokens, 400);
+}
+
 TEST(ChildEngine, EndedAnswersAndCancelledRequestsStayEndedAfterAReplay) {
-  Rig rig;
+  ChildRig rig;
   rig.engine().add(request_of(1, 20, 400, 2));
   rig.engine().add(request_of(2, 20, 400));
   rig.wait_for_tokens(60);
@@ -340,7 +115,7 @@ std::shared_ptr<const EngineState> inspect(EngineCore& engine) {
 }
 
 TEST(ChildEngine, ShowsTheStateOfTheChildAndNoneOnceItHasStopped) {
-  Rig rig;
+  ChildRig rig;
   constexpr int kRequests = 30;  // more than fit at once
   for (int key = 1; key <= kRequests; ++key) rig.engine().add(request_of(key, 100, 400));
   rig.wait_for_tokens(20);
@@ -361,7 +136,7 @@ TEST(ChildEngine, ShowsTheStateOfTheChildAndNoneOnceItHasStopped) {
 }
 
 TEST(ChildEngine, TheCachedTokensOfARequestAreThoseOfItsFirstAdmission) {
-  Rig rig;
+  ChildRig rig;
   rig.engine().add(request_of(1, 100, 2));
   ASSERT_TRUE(rig.wait_for_ends(1));
   auto same = request_of(2, 100, 200);
@@ -374,7 +149,7 @@ TEST(ChildEngine, TheCachedTokensOfARequestAreThoseOfItsFirstAdmission) {
 }
 
 TEST(ChildEngine, CountersGrowAcrossChildren) {
-  Rig rig;
+  ChildRig rig;
   rig.engine().add(request_of(1, 40, 30));
   ASSERT_TRUE(rig.wait_for_ends(1));
   const EngineStats before = rig.engine().stats();
@@ -390,7 +165,7 @@ TEST(ChildEngine, CountersGrowAcrossChildren) {
 }
 
 TEST(ChildEngine, AChildThatDiesTooOftenIsAFault) {
-  Rig rig;
+  ChildRig rig;
   rig.engine().add(request_of(1, 10, 400));
   rig.wait_for_tokens(5);
   rig.stillborn = true;
@@ -404,16 +179,16 @@ TEST(ChildEngine, AChildThatDiesTooOftenIsAFault) {
 }
 
 TEST(ChildEngine, WhatAChildSaysWhileItLoadsIsHandedOn) {
-  Rig rig;
+  ChildRig rig;
   EXPECT_EQ(rig.progress, "loading replay");
-  Rig missing("missing");
+  ChildRig missing("missing");
   EXPECT_EQ(missing.status.code(), StatusCode::kNotFound);
   EXPECT_EQ(missing.status.message(), "no such model");
 }
 
 TEST(ChildEngine, StoppingAmidWorkOrAmidARestartEnds) {
   for (int i = 0; i < 10; ++i) {
-    Rig rig;
+    ChildRig rig;
     for (int k = 0; k < 8; ++k) rig.engine().add(request_of(k, 30, 300));
     rig.wait_for_tokens(10);
     if (i % 2) rig.kill();

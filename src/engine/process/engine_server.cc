@@ -73,7 +73,11 @@ Status EngineServer::run() {
 // Encoded by the writer's thread: the core's plans the next step.
 void EngineServer::send_events(std::vector<SequenceEvent> events) {
   writer_.send([this, events = std::move(events)]() mutable {
-    return make_event_frames(std::move(events), loaded_.core->stats());
+    EngineCore& core = *loaded_.core;
+    const auto stop_computing = [&](const SequenceEvent& failure) {
+      core.finish(failure.request, failure.index);
+    };
+    return make_event_frames(std::move(events), core.stats(), stop_computing, max_event_bytes_);
   });
 }
 

@@ -22,9 +22,13 @@ class EngineServer {
       std::function<StatusOr<Loaded>(const EngineOptions&, EngineCore::Listener listener,
                                      std::function<void(const std::string&)> progress)>;
 
-  // The descriptor stays the caller's.
-  EngineServer(int fd, Factory factory)
-      : fd_(fd), factory_(std::move(factory)), reader_(fd), writer_(fd) {}
+  // The descriptor stays the caller's. A sequence with an event of more bytes ends in failure.
+  EngineServer(int fd, Factory factory, size_t max_event_bytes = kMaxEventBytes)
+      : fd_(fd),
+        factory_(std::move(factory)),
+        max_event_bytes_(max_event_bytes),
+        reader_(fd),
+        writer_(fd) {}
   ~EngineServer();  // stops the core. REQUIRES: as FrameWriter's
 
   // Serves until the peer closes. Blocks; one thread, once. Errors: a breach of the protocol; the
@@ -39,6 +43,7 @@ class EngineServer {
 
   const int fd_;
   Factory factory_;
+  const size_t max_event_bytes_;
   Loaded loaded_;  // what waits in the writer asks it for stats
   FrameReader reader_;
   FrameWriter writer_;

@@ -51,19 +51,27 @@ std::string frame_bytes(MessageType type, std::string payload) {
   return bytes;
 }
 
-std::string make_event_frames(std::vector<SequenceEvent> events, const EngineStats& stats) {
+std::string make_event_frames(std::vector<SequenceEvent> events, const EngineStats& stats,
+                              const std::function<void(const SequenceEvent&)>& on_failure,
+                              size_t most) {
   constexpr size_t kShort = 2048;
   std::string bytes;
   std::vector<SequenceEvent> part;
   size_t size = 0;
   for (SequenceEvent& event : events) {
-    const size_t more = is_short(event) ? kShort : wire_size(event);
+    const bool brief = is_short(event);
+    size_t more = brief ? kShort : wire_size(event);
+    if (!brief && more > most) {
+      event = too_long(event);
+      more = kShort;
+      if (on_failure) on_failure(event);
+    }
     if (!part.empty() && size + more > kEventFrameBytes) {
       bytes += event_frame(stats, part);
       part.clear();
       size = 0;
     }
-    part.push_back(more > kMaxFrameBytes / 2 ? too_long(event) : std::move(event));
+    part.push_back(std::move(event));
     size += more;
   }
   if (!part.empty()) bytes += event_frame(stats, part);

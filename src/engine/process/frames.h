@@ -79,9 +79,14 @@ std::string make_frame(MessageType type, const Ts&... values) {
   return frame_bytes(type, writer.take());
 }
 
-// Events in as many frames as their size asks for; each carries `stats`. An event that no frame can
-// hold becomes the failure of its sequence.
-std::string make_event_frames(std::vector<SequenceEvent> events, const EngineStats& stats);
+// The longest event that crosses.
+constexpr size_t kMaxEventBytes = kMaxFrameBytes / 2;
+
+// Events in as many frames as their size asks for; each carries `stats`. An event longer than
+// `most` bytes becomes the failure of its sequence, which `on_failure` is told of.
+std::string make_event_frames(std::vector<SequenceEvent> events, const EngineStats& stats,
+                              const std::function<void(const SequenceEvent&)>& on_failure = {},
+                              size_t most = kMaxEventBytes);
 
 // Takes frames off a socket. One thread.
 class FrameReader {

@@ -51,6 +51,7 @@ SequenceEvent full_event() {
   e.sequence = SequenceId(99);
   e.has_token = true;
   e.token = {12, false, -0.5f, 3, {{1, -0.1f}, {2, -0.2f}}};
+  e.prompt_tokens = 7;
   e.finish = FinishReason::kStop;
   e.stop_token = 12;
   e.hide_token = true;

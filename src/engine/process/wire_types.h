@@ -82,11 +82,12 @@ void fields(Archive& archive, T& sampled) {
 
 template <typename Archive, Is<SequenceEvent> T>
 void fields(Archive& archive, T& event) {
-  auto& [request, index, sequence, has_token, token, finish, stop_token, hide_token, error,
-         error_code, prompt_logprobs, prompt_logprobs_first, num_cached_tokens, first_scheduled] =
-      event;
-  archive(request, index, sequence, has_token, token, finish, stop_token, hide_token, error,
-          error_code, prompt_logprobs, prompt_logprobs_first, num_cached_tokens, first_scheduled);
+  auto& [request, index, sequence, has_token, token, prompt_tokens, finish, stop_token, hide_token,
+         error, error_code, prompt_logprobs, prompt_logprobs_first, num_cached_tokens,
+         first_scheduled] = event;
+  archive(request, index, sequence, has_token, token, prompt_tokens, finish, stop_token, hide_token,
+          error, error_code, prompt_logprobs, prompt_logprobs_first, num_cached_tokens,
+          first_scheduled);
 }
 
 template <typename Archive, Is<EngineStats> T>
