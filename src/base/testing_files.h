@@ -17,10 +17,11 @@ inline std::filesystem::path source_dir() {
   return given ? given : OCTAVO_SOURCE_DIR;
 }
 
-// Third-party data, which are no part of the project: tests skip by name where they are not there.
+// Third-party data, which are no part of the project: beside the tree unless OCTAVO_SHARED says
+// otherwise. Tests skip by name where they are not there.
 inline std::filesystem::path shared_folder() {
   if (const char* set = std::getenv("OCTAVO_SHARED")) return set;
-  return std::filesystem::path(OCTAVO_SOURCE_DIR) / ".." / "shared";
+  return source_dir() / ".." / "shared";
 }
 
 // Empty if it cannot be read.

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/testing_files.h"
 #include "models/model.h"
 #include "nn/testing_backend.h"
 
@@ -41,7 +42,7 @@ std::string refusal(const std::string& json, const std::string& generation = "")
   EXPECT_NE(refusal(json).find(part), std::string::npos) << refusal(json)
 
 TEST(ModelConfig, ReadsTheBundledModel) {
-  auto config = read_model_config(std::filesystem::path(OCTAVO_SOURCE_DIR) / "models/octavo-tiny");
+  auto config = read_model_config(octavo::testing::source_dir() / "models/octavo-tiny");
   ASSERT_TRUE(config.ok()) << config.status().to_string();
   EXPECT_EQ(config->architecture, "LlamaForCausalLM");
   EXPECT_EQ(config->vocab_size, 8192);

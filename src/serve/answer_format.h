@@ -63,7 +63,8 @@ struct Usage {
 class ChoiceWriter {
  public:
   virtual ~ChoiceWriter() = default;
-  // Appends what the choice begins with, when its first token is there. Once, before append().
+  // Appends what the choice begins with, when the first token of its prompt's choices is there.
+  // Once, before append() of any of them.
   virtual void begin(std::string& out, const AnswerPrompt& prompt) = 0;
   // Appends the events of `piece`.
   virtual void append(std::string& out, const AnswerPiece& piece, const AnswerPrompt& prompt) = 0;

@@ -111,7 +111,7 @@ TEST(Batch, EndsWhatIsUnderWayWhenItsOutputCannotBeWritten) {
   const BatchRun done = run(engine, input, 6, 0);
   EXPECT_FALSE(done.result.ok());
   EXPECT_EQ(done.result.status().message(), "the disk is full");
-  EXPECT_EQ(engine.running(), 0);
+  EXPECT_TRUE(engine.wait_until_running(0));  // cancelled, on the engine's own thread
 }
 
 }  // namespace

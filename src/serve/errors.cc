@@ -31,6 +31,10 @@ std::string_view error_type(int status, std::string_view param) {
       return "RequestTimeoutError";
     case 413:
       return "RequestTooLargeError";
+    case 415:
+      return "UnsupportedMediaTypeError";
+    case 417:
+      return "ExpectationFailedError";
     case 429:
       return "RateLimitError";
     case 431:

@@ -103,6 +103,15 @@ class Generation::StreamingSink final : public Sink {
     return buffer_.empty() || owner_->exchange_->write(buffer_);
   }
 
+  // With the first token of any: a client hears of all choices before it reads one.
+  void begin_choices(const AnswerPrompt& prompt) {
+    for (int i = 0; i < n_; ++i) {
+      const int index = static_cast<int>(prompt_) * n_ + i;
+      choices_.push_back({.writer = owner_->format_->choice(index), .held = {}});
+      choices_.back().writer->begin(buffer_, prompt);
+    }
+  }
+
   void append(AnswerPiece&& piece) {
     const CompletionOutput& output = piece.output;
     // A prefill chunk yields nothing yet. A token without text is an event all the same, unless a
@@ -112,14 +121,10 @@ class Generation::StreamingSink final : public Sink {
       return;
     }
     const AnswerHead& head = owner_->head_;
-    while (choices_.size() <= static_cast<size_t>(output.index)) {
-      const int index = static_cast<int>(prompt_) * n_ + static_cast<int>(choices_.size());
-      choices_.push_back({.writer = owner_->format_->choice(index), .held = {}});
-    }
-    Choice& choice = choices_[output.index];
     const AnswerPrompt& prompt = owner_->prompts_[prompt_];
+    if (choices_.empty()) begin_choices(prompt);
+    Choice& choice = choices_[output.index];
     const bool first = !choice.started;
-    if (first) choice.writer->begin(buffer_, prompt);
     choice.started = true;
     const auto due = [&](const AnswerPiece& all) {
       if (all.output.finished()) return true;

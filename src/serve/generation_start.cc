@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "serve/generation.h"
+#include "serve/openai/thinking.h"
 #include "serve/random_id.h"
 #include "serve/request_origin.h"
 #include "serve/running_generations.h"
@@ -73,6 +74,19 @@ AnswerHead make_head(const ServerContext& context, const HttpRequest& request,
   return head;
 }
 
+SamplingParams sampling_after(const std::vector<TokenId>& prompt, const ServerContext& context,
+                              const AnswerHead& head, const GenerationFields& fields) {
+  const ModelInfo& model = context.engine.model();
+  SamplingParams sampling = fields.sampling;
+  if (!head.chat && fields.thinking_token_budget) {
+    expect_thinking(context.parsers, thinking_of(context, prompt), fields.thinking_token_budget,
+                    sampling);
+  }
+  sampling.max_tokens = resolve_max_tokens(fields, model.default_sampling, model.max_model_len,
+                                           static_cast<int>(prompt.size()));
+  return sampling;
+}
+
 Status start_generation(ServerContext& context, const HttpRequest& request,
                         const GenerationFields& fields, std::unique_ptr<AnswerFormat> format,
                         std::vector<AnswerPrompt> prompts, std::shared_ptr<HttpExchange> exchange) {
@@ -100,10 +114,7 @@ Status start_generation(ServerContext& context, const HttpRequest& request,
     to_engine.request_id =
         head.id + "-" + std::to_string(requests.size() - 1) + "-" + random_hex(8);
     to_engine.prompt_token_ids = prompt.token_ids;
-    to_engine.sampling = fields.sampling;
-    to_engine.sampling.max_tokens =
-        resolve_max_tokens(fields, model.default_sampling, model.max_model_len,
-                           static_cast<int>(prompt.token_ids.size()));
+    to_engine.sampling = sampling_after(prompt.token_ids, context, head, fields);
     to_engine.priority = priority;
     to_engine.cache_salt = fields.cache_salt;
     to_engine.arrival = request.arrival;

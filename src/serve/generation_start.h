@@ -18,6 +18,12 @@ namespace octavo::serve {
 AnswerHead make_head(const ServerContext& context, const HttpRequest& request,
                      const GenerationFields& fields, std::string_view id_prefix);
 
+// What the engine is asked for after `prompt`, which has been truncated: the request's sampling,
+// with what depends on the prompt: its answer's length and, of one that is no chat's, how it leaves
+// the thinking that the request budgets.
+SamplingParams sampling_after(const std::vector<TokenId>& prompt, const ServerContext& context,
+                              const AnswerHead& head, const GenerationFields& fields);
+
 // From tokenised prompts to the engine: a Generation, started. Nothing has been answered where it
 // fails.
 Status start_generation(ServerContext& context, const HttpRequest& request,

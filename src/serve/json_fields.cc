@@ -50,6 +50,8 @@ std::optional<TokenId> as_token_id(const Value& value) {
 }
 
 StatusOr<Value> parse_body(std::string_view body) {
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";  // some editors put it before UTF-8
+  if (body.starts_with(kByteOrderMark)) body.remove_prefix(kByteOrderMark.size());
   // A value and what follows it are two bytes at least.
   if (body.size() / 2 > kMaxValues && count_values(body) > kMaxValues) {
     return Status(StatusCode::kTooLarge, "The JSON of the request has more than " +

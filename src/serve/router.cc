@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "serve/errors.h"
 #include "serve/json_fields.h"
-#include "serve/routes.h"
 
 namespace octavo::serve {
 
@@ -18,6 +17,14 @@ bool is_json(std::string_view content_type) {
   std::transform(media.begin(), media.end(), media.begin(),
                  [](unsigned char c) { return std::tolower(c); });
   return media == "application/json";
+}
+
+// The same request, body and all, is to go there.
+HttpResponse redirect(std::string location) {
+  return {.status = 307,
+          .body = "",
+          .content_type = "",
+          .headers = {{"location", std::move(location)}}};
 }
 
 // Counts one more until the ticket goes.
@@ -78,26 +85,35 @@ HttpResponse Router::refusal_of_transport(const HttpRequest& request, int status
   return error_response_for(request, status, message);
 }
 
-void Router::handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
-  const Route* route = find_route(request.path);
-  if (route != nullptr && route->present != nullptr && !route->present(context_.options)) {
-    route = nullptr;
+const Route* Router::present_route(std::string_view path) const {
+  const Route* route = find_route(path);
+  const bool present =
+      route != nullptr && (route->present == nullptr || route->present(context_.options));
+  return present ? route : nullptr;
+}
+
+HttpResponse Router::no_route(const HttpRequest& request) const {
+  std::string_view path = request.path;
+  while (path.ends_with('/')) path.remove_suffix(1);
+  const Route* route = present_route(path);
+  if (route == nullptr || !allows(*route, request.method)) {
+    return error_response_for(request, 404, "Not Found: there is no route `" + request.path + "`.");
   }
+  return redirect(context_.options.root_path + std::string(path) +
+                  (request.query.empty() ? "" : "?" + request.query));
+}
+
+void Router::handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
+  const Route* route = present_route(request.path);
   if (request.method == "OPTIONS") {
     const std::string_view methods = route != nullptr ? route->methods : "GET, POST";
     return exchange->respond(cors_.preflight(request, methods));
   }
   // Links of the page are relative, and lead below the root path only from behind its slash.
   if (request.path.empty() && !context_.options.disable_page) {
-    return exchange->respond({.status = 307,
-                              .body = "",
-                              .content_type = "",
-                              .headers = {{"location", context_.options.root_path + "/"}}});
+    return exchange->respond(redirect(context_.options.root_path + "/"));
   }
-  if (route == nullptr) {
-    return exchange->respond(
-        error_response_for(request, 404, "Not Found: there is no route `" + request.path + "`."));
-  }
+  if (route == nullptr) return exchange->respond(no_route(request));
   if (!allows(*route, request.method)) {
     HttpResponse refused = error_response_for(
         request, 405,

@@ -6,8 +6,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "serve/access/admission.h"
+#include "serve/routes.h"
 #include "serve/server_context.h"
 #include "serve/transport/cors.h"
 #include "serve/transport/http_server.h"
@@ -29,6 +31,11 @@ class Router {
                                     const std::string& message);
 
  private:
+  // The route, if this server has it.
+  const Route* present_route(std::string_view path) const;
+  // Leads to the route that the path has a slash too much for, if there is one for the method.
+  HttpResponse no_route(const HttpRequest& request) const;
+
   ServerContext& context_;
   const Cors cors_;
   Admission admission_;

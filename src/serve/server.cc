@@ -99,29 +99,44 @@ Status listen(HttpServer& server, const ServerOptions& options) {
 
 }  // namespace
 
-Status check_server_options(const ServerOptions& options) {
-  RETURN_IF_ERROR(load_tls(options.tls).status());
-  RETURN_IF_ERROR(ApiKeys::load(options.api_keys, options.api_key_file).status());
-  return Reception::make(options).status();
+struct PreparedServer {
+  std::shared_ptr<TlsAcceptor> tls;  // null: plain HTTP
+  std::unique_ptr<ApiKeys> keys;     // null once a server has taken them
+  Reception reception;
+};
+
+namespace {
+
+StatusOr<std::shared_ptr<PreparedServer>> read_what_options_name(const ServerOptions& options) {
+  ASSIGN_OR_RETURN(std::shared_ptr<TlsAcceptor> tls, load_tls(options.tls));
+  ASSIGN_OR_RETURN(auto keys, ApiKeys::load(options.api_keys, options.api_key_file));
+  ASSIGN_OR_RETURN(Reception reception, Reception::make(options));
+  return std::make_shared<PreparedServer>(
+      PreparedServer{std::move(tls), std::move(keys), std::move(reception)});
 }
 
-Status check_listening(const ServerOptions& options) {
+}  // namespace
+
+StatusOr<std::shared_ptr<PreparedServer>> prepare_server(const ServerOptions& options) {
+  ASSIGN_OR_RETURN(std::shared_ptr<PreparedServer> prepared, read_what_options_name(options));
   HttpServer server({});
-  return listen(server, options);
+  RETURN_IF_ERROR(listen(server, options));
+  return prepared;
 }
 
-Status run_server(EngineClient& engine, const ServerOptions& options) {
+Status run_server(EngineClient& engine, const ServerOptions& options,
+                  std::shared_ptr<PreparedServer> prepared) {
   raise_descriptor_limit();
-  ASSIGN_OR_RETURN(const std::shared_ptr<TlsAcceptor> tls, load_tls(options.tls));
-  ASSIGN_OR_RETURN(const Reception reception, Reception::make(options));
+  if (prepared == nullptr) {
+    ASSIGN_OR_RETURN(prepared, read_what_options_name(options));
+  }
   ASSIGN_OR_RETURN(AnswerParsers parsers, choose_parsers(options, engine));
   ServerContext context(engine, options, std::move(parsers));
-  ASSIGN_OR_RETURN(auto keys, ApiKeys::load(options.api_keys, options.api_key_file));
-  if (keys->file_is_public()) {
+  if (prepared->keys->file_is_public()) {
     log_warning("serve",
                 options.api_key_file + " can be read by every user of this machine: chmod 600");
   }
-  Router router(context, std::move(keys));
+  Router router(context, std::move(prepared->keys));
   std::thread drain;
 
   HttpServer* server_pointer = nullptr;  // the callbacks below run only while `server` does
@@ -148,8 +163,8 @@ Status run_server(EngineClient& engine, const ServerOptions& options) {
       .max_header_count = options.max_header_count,
       .max_unsent_bytes = options.max_unsent_bytes,
       .keep_alive_seconds = options.keep_alive_seconds,
-      .tls = tls,
-      .on_received = [&](HttpRequest& request) { return reception.receive(request); },
+      .tls = prepared->tls,
+      .on_received = [&](HttpRequest& request) { return prepared->reception.receive(request); },
       .admit = [&](HttpRequest& request) { return router.admit(request); },
       .handler =
           [&](HttpRequest request, std::shared_ptr<HttpExchange> exchange) {

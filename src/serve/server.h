@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -70,16 +71,18 @@ struct ServerOptions {
   std::function<void(const Listening&)> on_ready;  // io thread
 };
 
-// What is wrong with options that run_server would refuse later, once a model has been loaded:
-// certificates, API keys, root path, proxies.
-Status check_server_options(const ServerOptions& options);
+// What the options name outside of them, as it was read: certificates and API keys.
+struct PreparedServer;
 
-// Whether run_server() could listen where the options say: it listens there for an instant. So a
-// port in use is known before a model is loaded. Errors: as run_server's.
-Status check_listening(const ServerOptions& options);
+// All that can be known to be wrong before a model is loaded. Reads certificates and keys, and
+// listens for an instant where the options say. Errors: one of them cannot be used, a bad root path
+// or proxy, the port is in use, a bad address.
+StatusOr<std::shared_ptr<PreparedServer>> prepare_server(const ServerOptions& options);
 
 // Serves until SIGTERM, SIGINT or Listening::interrupt has drained the engine. Blocks. A signal
-// stops every server of the process. Errors: the port is in use, a bad address.
-Status run_server(EngineClient& engine, const ServerOptions& options);
+// stops every server of the process. `prepared` is of these options, used by no other server, and
+// where it is null, made here. Errors: prepare_server's, parsers that do not fit.
+Status run_server(EngineClient& engine, const ServerOptions& options,
+                  std::shared_ptr<PreparedServer> prepared = nullptr);
 
 }  // namespace octavo::serve

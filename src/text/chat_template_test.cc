@@ -139,7 +139,7 @@ TEST(ChatTemplateGoldens, RenderAsTransformersDoes) {
 
 std::string render_tiny(const char* variables) {
   const std::string source =
-      read_file(fs::path(OCTAVO_SOURCE_DIR) / "models/octavo-tiny/chat_template.jinja");
+      read_file(octavo::testing::source_dir() / "models/octavo-tiny/chat_template.jinja");
   const auto chat_template = compiled(source);
   if (chat_template == nullptr) return "";
   const auto result = chat_template->render(parsed(variables).as_dict(), 0);

@@ -2,12 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include "base/testing_files.h"
 #include "base/utf8.h"
 
 namespace octavo::text {
 
 std::filesystem::path octavo_tiny_path() {
-  return std::filesystem::path(OCTAVO_SOURCE_DIR) / "models" / "octavo-tiny";
+  return octavo::testing::source_dir() / "models" / "octavo-tiny";
 }
 
 std::unique_ptr<Tokenizer> must_load(const std::filesystem::path& path) {

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "base/json_writer.h"
+#include "base/testing_files.h"
 #include "octavo/value.h"
 #include "text/charsmap.h"
 #include "text/tokenizer.h"
@@ -21,7 +22,7 @@ namespace fs = std::filesystem;
 using Ids = std::vector<TokenId>;
 
 fs::path data_dir() {
-  return fs::path(OCTAVO_SOURCE_DIR) / "tests" / "data" / "tokenizers";
+  return octavo::testing::source_dir() / "tests" / "data" / "tokenizers";
 }
 
 std::vector<Value> goldens_of(const std::string& name) {
@@ -52,7 +53,7 @@ Ids decoded_ids(const Value& golden) {
   return ids_of(ids != nullptr ? *ids : *golden.find("ids"));
 }
 
-class TokenizerKinds : public testing::TestWithParam<std::string> {};
+class TokenizerKinds : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(TokenizerKinds, AgreeWithTheGoldens) {
   const auto tokenizer = load_tokenizer(path_of(GetParam()));
@@ -107,20 +108,19 @@ TEST_P(TokenizerKinds, EncodeAMegabyteWithoutABreak) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, TokenizerKinds,
-                         testing::Values("wordpiece_bert", "wordpiece_cased", "wordpiece_delimiter",
-                                         "wordlevel", "unigram_t5", "unigram_never",
-                                         "unigram_bytes", "scripts", "end_of_word", "ctc",
-                                         "sp_unigram", "sp_unigram_bytes", "sp_unigram_suffix",
-                                         "sp_bpe", "sp_bpe_bytes", "sp_bpe_split", "sp_bpe_unused",
-                                         "tiktoken_cl100k", "tiktoken_o200k", "tiktoken_qwen",
-                                         "tiktoken_kimi", "vocab_gpt2", "vocab_qwen2",
-                                         "vocab_roberta", "vocab_bert", "vocab_bert_cased"),
-                         [](const auto& param) {
-                           std::string name = param.param;
-                           std::erase(name, '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    All, TokenizerKinds,
+    ::testing::Values("wordpiece_bert", "wordpiece_cased", "wordpiece_delimiter", "wordlevel",
+                      "unigram_t5", "unigram_never", "unigram_bytes", "scripts", "end_of_word",
+                      "ctc", "sp_unigram", "sp_unigram_bytes", "sp_unigram_suffix", "sp_bpe",
+                      "sp_bpe_bytes", "sp_bpe_split", "sp_bpe_unused", "tiktoken_cl100k",
+                      "tiktoken_o200k", "tiktoken_qwen", "tiktoken_kimi", "vocab_gpt2",
+                      "vocab_qwen2", "vocab_roberta", "vocab_bert", "vocab_bert_cased"),
+    [](const auto& param) {
+      std::string name = param.param;
+      std::erase(name, '_');
+      return name;
+    });
 
 Status load_error(const std::string& json) {
   const auto tokenizer = parse_tokenizer_json(json);

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "base/testing_files.h"
 #include "nn/testing_backend.h"
 #include "weights/testing_safetensors.h"
 
@@ -213,8 +214,7 @@ TEST(LoadDummy, DependsOnSeedAndNameButNotOnThreads) {
 }
 
 TEST(LoadSafetensors, Gpt2CheckpointsMayLackThePrefix) {
-  const std::filesystem::path golden =
-      std::filesystem::path(OCTAVO_SOURCE_DIR) / "tests/data/goldens/gpt2";
+  const std::filesystem::path golden = octavo::testing::source_dir() / "tests/data/goldens/gpt2";
   std::ifstream in(golden / "model.safetensors", std::ios::binary);
   std::string bytes{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
   // Renames in place keep the header's length: a blank after the name's quote is valid JSON.

@@ -93,7 +93,7 @@ def test_many_answers_to_one_prompt_share_its_cost(server):
     ({"extra_body": {"prompt_logprobs": 1}, "stream": True}, "prompt_logprobs"),
     ({"extra_body": {"prompt_logprobs": -2}}, "prompt_logprobs"),
     ({"extra_body": {"truncate_prompt_tokens": 5000}}, "truncate_prompt_tokens"),
-    ({"extra_body": {"thinking_token_budget": 3}}, "thinking_token_budget"),
+    ({"extra_body": {"thinking_token_budget": -2}}, "thinking_token_budget"),
     ({"extra_body": {"use_beam_search": True}}, "use_beam_search"),
     ({"extra_body": {"prompt_embeds": "AAAA"}}, "prompt_embeds"),
     ({"extra_body": {"logprob_token_ids": [1]}}, "logprob_token_ids"),
@@ -176,10 +176,20 @@ def test_a_repetition_penalty_acts_on_the_prompt_too(server):
     assert len(set(ids + PROMPT_IDS)) == 64
 
 
-def test_the_default_length_is_sixteen_and_null_is_the_context(server):
-    assert create(server, max_tokens=openai.NOT_GIVEN, extra_body={"ignore_eos": True}).usage.completion_tokens == 16
-    reply = create(server, prompt=[5] * 2000, max_tokens=None, extra_body={"ignore_eos": True})
-    assert reply.usage.completion_tokens == 48 and reply.choices[0].finish_reason == "length"
+@pytest.mark.parametrize("max_tokens", [openai.NOT_GIVEN, None], ids=["left out", "null"])
+def test_the_default_length_is_sixteen(server, max_tokens):
+    reply = create(server, max_tokens=max_tokens, extra_body={"ignore_eos": True})
+    assert reply.usage.completion_tokens == 16 and reply.choices[0].finish_reason == "length"
+
+
+def test_a_thinking_budget_ends_the_thinking_that_the_prompt_has_opened(server):
+    prompt = "<|im_start|>user\nWhat is the capital of Japan?<|im_end|>\n<|im_start|>assistant\n<think>\n"
+    fields = {"prompt": prompt, "max_tokens": 20, "extra_body": {"return_token_ids": True, "skip_special_tokens": False}}
+    end = server.request("/tokenize", {"prompt": "</think>"})[1]["tokens"][0]
+    free = create(server, **fields).choices[0].model_extra["token_ids"]
+    assert end not in free[:4]
+    fields["extra_body"]["thinking_token_budget"] = 3
+    assert create(server, **fields).choices[0].model_extra["token_ids"][:4] == free[:3] + [end]
 
 
 def test_min_tokens_outlasts_the_end_of_the_text(server):

@@ -202,15 +202,24 @@ def test_paths_are_compared_and_never_resolved(server):
     for path in ["/page/../../../../etc/passwd", "/page/..%2f..%2fetc/passwd", "/page//etc/passwd", "/page/%2e%2e/config.json",
                  "/page/....//config.json", "/page/chat.js%00.html", "/v1/models/../../etc/passwd", "/v1/models/..%2f..%2fconfig.json",
                  "/v1/models/%2e%2e", "//v1/models", "/./v1/models", "/v1/models/../models", "/V1/MODELS", "/v1/models;x=1",
-                 "/v1/responses/..%2f..", "/v1%2fmodels", "/metrics/", "/etc/passwd"]:
+                 "/v1/responses/..%2f..", "/v1%2fmodels", "/metrics/.", "/etc/passwd"]:
         status, headers, body = get(server, path.encode())
         assert status == 404, (path, status)
         assert headers["content-type"] == "application/json" and b"root:" not in body
 
 
 def test_no_directory_is_listed(server):
-    for path in ["/page/", "/page", "/v1/", "/v1", "/v1/models/", "/static/", "/.git/config", "/.env", "/index.html"]:
+    for path in ["/page/", "/page", "/v1/", "/v1", "/static/", "/.git/config", "/.env", "/index.html"]:
         assert get(server, path.encode())[0] == 404, path
+
+
+def test_a_slash_too_much_leads_to_the_route_by_its_own_name_alone(server):
+    for path in ["/metrics", "/v1/models"]:
+        status, headers, body = get(server, path.encode() + b"/")
+        assert (status, headers["location"], body) == (307, path, b"")
+    for path in ["//v1/models/", "/\\example.com/", "//example.com/"]:
+        status, headers, _ = get(server, path.encode())
+        assert status == 404 and "location" not in headers
 
 
 def test_verbs_are_taken_at_their_word(server):

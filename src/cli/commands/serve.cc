@@ -72,10 +72,8 @@ int serve_command(const Words& args) {
   if (const Status status = apply_log_level(options.source.log_level); !status.ok())
     return report(status, kUsage);
   log_notices(flags);
-  if (const Status status = serve::check_server_options(options.server); !status.ok())
-    return report(status);
-  if (const Status status = serve::check_listening(options.server); !status.ok())
-    return report(status);
+  const auto prepared = serve::prepare_server(options.server);
+  if (!prepared.ok()) return report(prepared.status());
   const auto tracing = tracing_options(options.otlp_traces_endpoint);
   if (!tracing.ok()) return report(tracing.status(), kUsage);
 
@@ -95,7 +93,7 @@ int serve_command(const Words& args) {
   std::optional<trace::TracingClient> traced;
   if (*tracing) traced.emplace(**engine, **tracing, options.server.served_model_names.front());
   EngineClient& client = traced ? *traced : **engine;
-  const Status status = serve::run_server(client, options.server);
+  const Status status = serve::run_server(client, options.server, *prepared);
   (*engine)->shutdown(0);
   return status.ok() ? 0 : report(status);
 }

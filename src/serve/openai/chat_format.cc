@@ -22,7 +22,7 @@ class Writer final : public ChoiceWriter {
     prefix_.append("{\"index\":").append(std::to_string(index)).append(",\"delta\":{");
   }
 
-  // The chunk with the role and, with echo, the last message.
+  // The chunk with the role.
   void begin(std::string& out, const AnswerPrompt& prompt) override {
     const AnswerOptions& options = head_.options;
     out += prefix_;
@@ -35,16 +35,12 @@ class Writer final : public ChoiceWriter {
       append_json_string(out, prompt.rendered);
     }
     append_tail(out, prompt, 0);
-    if (!options.echo || prompt.text.empty()) return;
-    out += prefix_;
-    out += "\"content\":";
-    append_json_string(out, prompt.text);
-    out += "},\"logprobs\":null,\"finish_reason\":null}]";
-    append_tail(out, prompt, 0);
   }
 
   void append(std::string& out, const AnswerPiece& piece, const AnswerPrompt& prompt) override {
     const CompletionOutput& output = piece.output;
+    if (!started_) append_echo(out, prompt);
+    started_ = true;
     out += prefix_;
     append_delta(out, piece.chat, head_.parsing != nullptr);
     out += "},\"logprobs\":";
@@ -67,6 +63,16 @@ class Writer final : public ChoiceWriter {
   }
 
  private:
+  // With echo, a chunk with the last message.
+  void append_echo(std::string& out, const AnswerPrompt& prompt) const {
+    if (!head_.options.echo || prompt.text.empty()) return;
+    out += prefix_;
+    out += "\"content\":";
+    append_json_string(out, prompt.text);
+    out += "},\"logprobs\":null,\"finish_reason\":null}]";
+    append_tail(out, prompt, 0);
+  }
+
   void append_tail(std::string& out, const AnswerPrompt& prompt, int completion_tokens) const {
     if (head_.options.continuous_usage) {
       out += ",\"usage\":";
@@ -77,6 +83,7 @@ class Writer final : public ChoiceWriter {
 
   const AnswerHead& head_;
   std::string prefix_;  // up to the members of the delta
+  bool started_ = false;
 };
 
 class ChatFormat final : public AnswerFormat {

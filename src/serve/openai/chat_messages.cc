@@ -49,24 +49,30 @@ StatusOr<Value> normal_content(const Value* content) {
   return Value(std::move(parts));
 }
 
-// Arguments are JSON text, or a dict; which of them the template wants, it says itself.
-Status check_arguments(Value& tool_call) {
+// Arguments are JSON text, or a dict; which of them the template wants, it says itself. None of
+// them are an empty dict's.
+Status check_call(Value& tool_call) {
   Value* function = tool_call.find("function");
   if (function == nullptr || !function->is_dict()) {
     return shape_error(kField, "Each of `tool_calls` should be a dictionary with `function`");
   }
-  Value* arguments = function->find("arguments");
-  if (arguments == nullptr || !arguments->is_string()) return ok_status();
-  if (arguments->as_string().empty()) {
-    *arguments = "{}";
+  const Value* name = function->find("name");
+  if (name == nullptr || !name->is_string()) {
+    return shape_error(kField, "Each of `tool_calls` should have the `name` of its function");
+  }
+  const Value* arguments = function->find("arguments");
+  if (arguments == nullptr || arguments->is_null() || *arguments == Value("")) {
+    function->set("arguments", Value("{}"));
     return ok_status();
   }
+  if (!arguments->is_string()) return ok_status();
   StatusOr<Value> parsed = parse_json(arguments->as_string());
   if (!parsed.ok()) {
     return invalid_argument("The arguments of a tool call are no JSON: " +
                             parsed.status().message())
         .with_param(std::string(kField));
   }
+  if (parsed->is_null()) function->set("arguments", Value("{}"));
   return ok_status();
 }
 
@@ -110,7 +116,7 @@ StatusOr<Value> normalise(const Value& message) {
   }
   if (Value* calls = out.find("tool_calls")) {
     if (!calls->is_list()) return shape_error(kField, "`tool_calls` should be a list");
-    for (Value& call : calls->as_list()) RETURN_IF_ERROR(check_arguments(call));
+    for (Value& call : calls->as_list()) RETURN_IF_ERROR(check_call(call));
   }
   const Value* reasoning = out.find("reasoning");
   const Value* reasoning_content = out.find("reasoning_content");

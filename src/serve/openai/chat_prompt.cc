@@ -6,6 +6,7 @@
 #include "serve/errors.h"
 #include "serve/generation_start.h"
 #include "serve/openai/chat_messages.h"
+#include "serve/openai/thinking.h"
 #include "text/parsers/output_parser.h"
 
 namespace octavo::serve {
@@ -24,12 +25,7 @@ Status check_parsers(const ServerContext& context, const ChatRequest& fields) {
                          "known to fit this model's chat template.");
     }
   }
-  if (fields.thinking_token_budget && context.parsers.reasoning.empty()) {
-    return field_error("thinking_token_budget",
-                       "`thinking_token_budget` requires --reasoning-parser to be set: none is "
-                       "known to fit this model's chat template.");
-  }
-  return ok_status();
+  return check_thinking_budget(context.parsers, fields);
 }
 
 // How many calls the conversation holds already.
@@ -79,19 +75,6 @@ Status constrain(ChatRequest& fields) {
 }
 
 }  // namespace
-
-void expect_thinking(const AnswerParsers& parsers, text::PromptThinking in_prompt,
-                     std::optional<int> max_tokens, SamplingParams& sampling) {
-  if (parsers.reasoning.empty() || in_prompt == text::PromptThinking::kClosed) return;
-  text::ThinkingMarkers markers = text::thinking_markers(parsers.reasoning);
-  sampling.thinking = ThinkingBlock{.start = std::move(markers.begin),
-                                    .end = std::move(markers.end),
-                                    .open = in_prompt == text::PromptThinking::kOpen,
-                                    .max_tokens = max_tokens};
-  // A grammar leaves a model the choice between thinking and an answer that it would not write. One
-  // that does not think would take the first and never come back.
-  if (sampling.structured_output && !parsers.template_thinks) sampling.thinking->start.clear();
-}
 
 Status settle_template(const ServerOptions& options, ChatPrompt& chat) {
   if (!chat.chat_template.empty() && !options.trust_request_chat_template) {

@@ -4,13 +4,11 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string_view>
 
 #include "serve/answer_format.h"
 #include "serve/openai/chat_request.h"
 #include "serve/server_context.h"
-#include "text/parsers/output_parser.h"
 
 namespace octavo::serve {
 
@@ -27,11 +25,6 @@ StatusOr<PreparedChat> prepare_chat(const ServerContext& context, ChatRequest& f
 // What the server's options say of every conversation: adds the variables that the request leaves
 // out. Errors: the request brings a template of its own, and is not trusted with it.
 Status settle_template(const ServerOptions& options, ChatPrompt& chat);
-
-// Tells the engine of the thinking that may come before an answer, as the prompt left it. What
-// constrains the answer is in `sampling` already.
-void expect_thinking(const AnswerParsers& parsers, text::PromptThinking in_prompt,
-                     std::optional<int> max_tokens, SamplingParams& sampling);
 
 // The head of a chat's answer.
 AnswerHead make_chat_head(const ServerContext& context, const HttpRequest& request,

@@ -94,17 +94,6 @@ void read_template_fields(JsonFields& fields, ChatPrompt& chat) {
   read_reasoning_effort(fields, chat);
 }
 
-void read_thinking_budget(JsonFields& fields, ChatRequest& out) {
-  std::optional<int> budget;
-  fields.read("thinking_token_budget", budget);
-  if (!budget || *budget == -1) return;  // -1: no limit
-  if (*budget < -1) {
-    return fields.fail(
-        field_error("thinking_token_budget", "`thinking_token_budget` must be at least 0, or -1."));
-  }
-  out.thinking_token_budget = budget;
-}
-
 }  // namespace
 
 ToolChoice read_chat_prompt(JsonFields& fields, ChatPrompt& chat) {
@@ -136,7 +125,6 @@ StatusOr<ChatRequest> parse_chat(const Value& body, const SamplingParams& defaul
   read_modalities(fields);
   out.tool_choice = read_chat_prompt(fields, out.chat);
   fields.read("include_reasoning", out.include_reasoning);
-  read_thinking_budget(fields, out);
   fields.read("return_prompt_text", out.answer.return_prompt_text);
   RETURN_IF_ERROR(fields.status());
   const Value& last = out.chat.messages.back();

@@ -2,7 +2,6 @@
 // are those of openai_request.h.
 #pragma once
 
-#include <optional>
 #include <string>
 
 #include "octavo/text.h"
@@ -19,7 +18,6 @@ struct ChatRequest : GenerationFields {
   std::string role = "assistant";  // of the answer
   std::string echo_text;           // with echo: the last message, which the answer goes on from
   bool include_reasoning = true;   // false: the thinking is taken off and not shown
-  std::optional<int> thinking_token_budget;
   std::string call_id_prefix = "chatcmpl-tool-";  // of tool calls' ids, before 32 digits
 };
 

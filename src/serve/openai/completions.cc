@@ -4,6 +4,7 @@
 #include "serve/generation_start.h"
 #include "serve/openai/openai_format.h"
 #include "serve/openai/openai_request.h"
+#include "serve/openai/thinking.h"
 
 namespace octavo::serve {
 
@@ -43,6 +44,7 @@ Status start_completions(ServerContext& context, const HttpRequest& request, con
   ASSIGN_OR_RETURN(CompletionsRequest fields,
                    parse_completions(body, context.engine.model().default_sampling));
   RETURN_IF_ERROR(context.check_model(fields.model));
+  RETURN_IF_ERROR(check_thinking_budget(context.parsers, fields));
   RETURN_IF_ERROR(check_max_tokens(fields, context.engine.model().max_model_len));
   const Text& text = context.engine.text();
   ASSIGN_OR_RETURN(std::vector<AnswerPrompt> prompts,

@@ -5,16 +5,12 @@
 #include "base/status_macros.h"
 #include "serve/errors.h"
 #include "serve/generation_start.h"
-#include "serve/openai/chat_prompt.h"
 #include "serve/openai/request_fields.h"
-#include "text/parsers/output_parser.h"
+#include "serve/openai/thinking.h"
 
 namespace octavo::serve {
 
 namespace {
-
-// As much of a prompt's end as may hold the markers of thinking.
-constexpr size_t kTailTokens = 32;
 
 // The members of sampling_params and, beside them, those of the request that the other dialects
 // have on one level with them.
@@ -40,13 +36,6 @@ void read_token_ids(JsonFields& fields, std::vector<TokenId>& out) {
   }
 }
 
-text::PromptThinking thinking_of(const ServerContext& context, const std::vector<TokenId>& ids) {
-  const std::span<const TokenId> all(ids);
-  const std::string end =
-      context.engine.text().decode(all.last(std::min(kTailTokens, all.size())), false);
-  return text::prompt_thinking(context.parsers.reasoning, end);
-}
-
 }  // namespace
 
 StatusOr<TokensRequest> parse_tokens_request(const Value& body, const SamplingParams& defaults) {
@@ -66,12 +55,6 @@ StatusOr<TokensRequest> parse_tokens_request(const Value& body, const SamplingPa
   out.sampling = defaults;
   read_common(options, out);
   options.read("max_tokens", out.max_tokens);
-  options.read("thinking_token_budget", out.thinking_token_budget);
-  if (out.thinking_token_budget == -1) out.thinking_token_budget.reset();
-  if (out.thinking_token_budget && *out.thinking_token_budget < 0) {
-    options.fail(
-        field_error("thinking_token_budget", "`thinking_token_budget` must be at least 0, or -1."));
-  }
   std::optional<int> logprobs;
   options.read("logprobs", logprobs);
   if (logprobs) options.fail(check_logprobs("logprobs", *logprobs));
@@ -89,11 +72,8 @@ Status start_generate(ServerContext& context, const HttpRequest& request, const 
   ASSIGN_OR_RETURN(TokensRequest fields,
                    parse_tokens_request(body, context.engine.model().default_sampling));
   RETURN_IF_ERROR(context.check_model(fields.model));
-  if (fields.thinking_token_budget && context.parsers.reasoning.empty()) {
-    return field_error("thinking_token_budget",
-                       "`thinking_token_budget` requires --reasoning-parser to be set.");
-  }
-  if (fields.thinking_token_budget || fields.sampling.structured_output) {
+  RETURN_IF_ERROR(check_thinking_budget(context.parsers, fields));
+  if (fields.sampling.structured_output) {
     expect_thinking(context.parsers, thinking_of(context, fields.token_ids),
                     fields.thinking_token_budget, fields.sampling);
   }

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "octavo/value.h"
@@ -17,7 +16,6 @@ namespace octavo::serve {
 
 struct TokensRequest : GenerationFields {
   std::vector<TokenId> token_ids;  // at least one
-  std::optional<int> thinking_token_budget;
 };
 
 // {"token_ids", "sampling_params": {…}, "model", "stream", "stream_options", "request_id",

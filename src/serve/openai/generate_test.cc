@@ -60,6 +60,28 @@ TEST(Generate, FillsTheContextWithoutMaxTokensAndReadsTextForStopStringsAlone) {
   EXPECT_TRUE(request.sampling.detokenize);
 }
 
+TEST(Generate, BudgetsTheThinkingAsTheTokensLeaveIt) {
+  TestServer server({}, {.reasoning_parser = "qwen3"});
+  const auto thinking_after = [&](std::string_view prompt, std::string_view params) {
+    std::string ids;
+    for (const char c : prompt) ids += (ids.empty() ? "" : ",") + std::to_string(c);
+    const TestResponse answer =
+        post(server, kGenerate,
+             R"({"token_ids":[)" + ids + R"(],"sampling_params":{"max_tokens":1,)" +
+                 std::string(params) + "}}");
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    return server.engine().last_request().sampling.thinking;
+  };
+  for (const std::string format : {"", R"(,"structured_outputs":{"choice":["a"]})"}) {
+    const auto open = thinking_after("<think>\n", R"("thinking_token_budget":7)" + format);
+    ASSERT_TRUE(open.has_value());
+    EXPECT_TRUE(open->open);
+    EXPECT_EQ(open->max_tokens, 7);
+    EXPECT_EQ(thinking_after("<think>\n", R"("thinking_token_budget":-1)" + format).has_value(),
+              !format.empty());
+  }
+}
+
 TEST(Generate, RefusesWhatIsNoPromptOfTokens) {
   TestServer server;
   constexpr std::string_view kCases[][2] = {
@@ -116,6 +138,13 @@ TEST(Render, OfCompletionsIsAListWithOneForEachPrompt) {
   EXPECT_EQ(at(list, "0.cache_salt"), Value("s"));
 }
 
+TEST(Render, OfCompletionsTellsTheBudgetOfTheirThinking) {
+  TestServer server({}, {.reasoning_parser = "qwen3"});
+  const TestResponse response =
+      post(server, "/v1/completions/render", R"({"prompt":"<think>\n","thinking_token_budget":7})");
+  EXPECT_EQ(at(response.json(), "0.sampling_params.thinking_token_budget"), Value(7));
+}
+
 TEST(Render, OfASchemaThatIsNoJsonIsJsonAllTheSame) {
   TestServer server;
   for (const char* text : {"{not", "7", "\\\"", "{\\\"type\\\":\\\"object\\\"}"}) {
@@ -124,6 +153,22 @@ TEST(Render, OfASchemaThatIsNoJsonIsJsonAllTheSame) {
              R"({"prompt":"a","structured_outputs":{"json":")" + std::string(text) + R"("}})");
     ASSERT_EQ(response.status, 200) << response.body;
     EXPECT_TRUE(response.json().is_list()) << response.body;
+  }
+}
+
+TEST(Render, OfAnObjectWithASchemaHoldsTheSchema) {
+  TestServer server;
+  const auto constraint = [&](std::string_view format) {
+    const TestResponse response =
+        post(server, "/v1/completions/render",
+             R"({"prompt":"a","response_format":)" + std::string(format) + "}");
+    return to_json(at(response.json(), "0.sampling_params.structured_outputs"));
+  };
+  EXPECT_EQ(constraint(R"({"type":"json_object","schema":{"type":"object","maxProperties":1}})"),
+            R"({"json":{"type":"object","maxProperties":1},"disable_any_whitespace":false})");
+  for (const char* any : {R"({"type":"json_object"})", R"({"type":"json_object","schema":{}})",
+                          R"({"type":"json_object","schema":null})"}) {
+    EXPECT_EQ(constraint(any), R"({"json_object":true,"disable_any_whitespace":false})");
   }
 }
 

@@ -66,13 +66,6 @@ StatusOr<CompletionsRequest> parse_completions(const Value& body, const Sampling
   read_prompts(fields, out.prompts);
   out.answer.request_metrics = out.answer.request_metrics && out.prompts.size() == 1;
   fields.read("max_tokens", out.max_tokens);
-  if (const Value* value = body.find("max_tokens"); value != nullptr && value->is_null()) {
-    out.max_tokens.reset();
-  }
-  if (fields.has("thinking_token_budget")) {
-    fields.fail(field_error("thinking_token_budget",
-                            "`thinking_token_budget` is not supported for completions."));
-  }
   std::string suffix;
   fields.read("suffix", suffix);
   if (!suffix.empty()) {
@@ -123,12 +116,16 @@ Status truncate_prompt(const GenerationFields& fields, int max_model_len,
                        std::vector<TokenId>& prompt) {
   if (!fields.truncate_prompt_tokens) return ok_status();
   int keep = *fields.truncate_prompt_tokens;
-  if (keep > max_model_len) {
-    return field_error("truncate_prompt_tokens",
-                       "truncate_prompt_tokens value is greater than max_model_len. "
-                       "Please request a smaller truncation size.");
+  const int room = max_model_len - std::max(0, fields.max_tokens.value_or(0));
+  if (keep > room) {
+    return field_error("truncate_prompt_tokens", "truncate_prompt_tokens=" + std::to_string(keep) +
+                                                     " cannot be greater than max_model_len - " +
+                                                     fields.max_tokens_field + " = " +
+                                                     std::to_string(room) +
+                                                     ". Please request a smaller truncation size.");
   }
-  if (keep == -1) keep = std::max(1, max_model_len - std::max(0, fields.max_tokens.value_or(1)));
+  // The answer needs one token at least.
+  if (keep == -1) keep = std::max(1, std::min(room, max_model_len - 1));
   if (prompt.size() <= static_cast<size_t>(keep)) return ok_status();
   if (fields.truncate_left) {
     prompt.erase(prompt.begin(), prompt.end() - keep);
@@ -139,8 +136,13 @@ Status truncate_prompt(const GenerationFields& fields, int max_model_len,
 }
 
 Status check_max_tokens(const GenerationFields& fields, int max_model_len) {
-  if (fields.max_tokens.value_or(0) <= max_model_len) return ok_status();
+  if (!fields.max_tokens) return ok_status();
   const std::string& field = fields.max_tokens_field;
+  if (*fields.max_tokens < 1) {
+    return field_error(
+        field, field + " must be at least 1, got " + std::to_string(*fields.max_tokens) + ".");
+  }
+  if (*fields.max_tokens <= max_model_len) return ok_status();
   return field_error(field,
                      field + "=" + std::to_string(*fields.max_tokens) +
                          " cannot be greater than max_model_len=" + std::to_string(max_model_len) +

@@ -48,6 +48,7 @@ struct GenerationFields {
   std::optional<int> max_tokens;  // as given; resolve_max_tokens() makes sampling.max_tokens of it
   std::string max_tokens_field = "max_tokens";  // by which name
   AnswerOptions answer;
+  std::optional<int> thinking_token_budget;  // none: thinking may take what the answer may
   std::optional<int64_t> priority;
   std::optional<bool> tokens_as_ids;  // none: as the server is set
   std::string request_id;
@@ -71,11 +72,11 @@ struct TokenizeRequest {
 StatusOr<CompletionsRequest> parse_completions(const Value& body, const SamplingParams& defaults);
 StatusOr<TokenizeRequest> parse_tokenize(const Value& body);
 
-// Truncates as the request asks. Errors: asks for more than the context holds.
+// Truncates as the request asks. Errors: asks for more than the context holds beside max_tokens.
 Status truncate_prompt(const GenerationFields& fields, int max_model_len,
                        std::vector<TokenId>& prompt);
 
-// Errors: asks for a longer answer than the context holds, whatever the prompt.
+// Errors: asks for no answer, or for a longer one than the context holds, whatever the prompt.
 Status check_max_tokens(const GenerationFields& fields, int max_model_len);
 
 // vLLM's rule: the smallest of what the user gave, what generation_config.json allows and what the

@@ -6,6 +6,7 @@
 #include "serve/openai/chat_prompt.h"
 #include "serve/openai/completions.h"
 #include "serve/openai/sampling_json.h"
+#include "serve/openai/thinking.h"
 
 namespace octavo::serve {
 
@@ -31,9 +32,7 @@ Status write_request(JsonWriter& w, const ServerContext& context, const AnswerHe
                      const GenerationFields& fields, std::vector<TokenId> token_ids) {
   const ModelInfo& model = context.engine.model();
   RETURN_IF_ERROR(truncate_prompt(fields, model.max_model_len, token_ids));
-  SamplingParams sampling = fields.sampling;
-  sampling.max_tokens = resolve_max_tokens(fields, model.default_sampling, model.max_model_len,
-                                           static_cast<int>(token_ids.size()));
+  SamplingParams sampling = sampling_after(token_ids, context, head, fields);
   RETURN_IF_ERROR(check(model, token_ids, sampling));
   w.begin_object().key("request_id").string(head.id).key("token_ids").begin_array();
   for (const TokenId id : token_ids) w.number(id);
@@ -65,6 +64,7 @@ Status render_completions(ServerContext& context, const HttpRequest& request, co
   ASSIGN_OR_RETURN(CompletionsRequest fields,
                    parse_completions(body, context.engine.model().default_sampling));
   RETURN_IF_ERROR(context.check_model(fields.model));
+  RETURN_IF_ERROR(check_thinking_budget(context.parsers, fields));
   const AnswerHead head = make_head(context, request, fields, "cmpl-");
   ASSIGN_OR_RETURN(std::vector<AnswerPrompt> prompts,
                    make_prompts(context.engine.text(), std::move(fields.prompts), fields));

@@ -102,6 +102,29 @@ void read_timings(JsonFields& fields, GenerationFields& out) {
   answer.request_metrics = answer.request_metrics && out.sampling.n == 1;
 }
 
+// Any text but none: what is no text is refused in the same words.
+void read_cache_salt(JsonFields& fields, GenerationFields& out) {
+  const Value* salt = fields.get("cache_salt");
+  if (salt == nullptr) return;
+  if (!salt->is_string() || salt->as_string().empty()) {
+    return fields.fail(field_error(
+        "cache_salt", "Parameter 'cache_salt' must be a non-empty string if provided."));
+  }
+  out.cache_salt = salt->as_string();
+}
+
+void read_thinking_budget(JsonFields& fields, GenerationFields& out) {
+  std::optional<int> budget;
+  fields.read("thinking_token_budget", budget);
+  if (!budget || *budget == -1) return;  // -1: no limit
+  if (*budget < -1) {
+    return fields.fail(
+        field_error("thinking_token_budget",
+                    "`thinking_token_budget` must be a non-negative integer or -1 for unlimited."));
+  }
+  out.thinking_token_budget = budget;
+}
+
 void read_prompt_options(JsonFields& fields, GenerationFields& out) {
   fields.read("truncate_prompt_tokens", out.truncate_prompt_tokens);
   if (out.truncate_prompt_tokens && *out.truncate_prompt_tokens < 1 &&
@@ -147,11 +170,8 @@ void read_common(JsonFields& fields, GenerationFields& out) {
   read_timings(fields, out);
   fields.read("priority", out.priority);
   fields.read("request_id", out.request_id);
-  fields.read("cache_salt", out.cache_salt);
-  if (fields.has("cache_salt") && out.cache_salt.empty()) {
-    fields.fail(field_error("cache_salt",
-                            "Parameter 'cache_salt' must be a non-empty string if provided."));
-  }
+  read_cache_salt(fields, out);
+  read_thinking_budget(fields, out);
   read_prompt_options(fields, out);
 }
 

@@ -1,5 +1,7 @@
 #include "serve/openai/structured_output_fields.h"
 
+#include <algorithm>
+
 #include "octavo/value.h"
 #include "serve/errors.h"
 
@@ -34,6 +36,16 @@ void refuse_old_names(JsonFields& fields) {
   }
 }
 
+// Null: none is given. llama-server takes one beside the type json_object, too, where an empty one
+// means any object.
+const Value* schema_of(const Value& format, bool object) {
+  const Value* wrapper = object ? &format : format.find("json_schema");
+  const Value* schema = wrapper != nullptr ? wrapper->find("schema") : nullptr;
+  const bool none = schema == nullptr || schema->is_null() ||
+                    (object && schema->is_dict() && schema->as_dict().empty());
+  return none ? nullptr : schema;
+}
+
 void read_response_format(JsonFields& fields, SamplingParams& sampling) {
   if (fields.dict("response_format") == nullptr) return;
   const Value& format = *fields.get("response_format");
@@ -43,18 +55,16 @@ void read_response_format(JsonFields& fields, SamplingParams& sampling) {
   const std::string& kind = type->as_string();
   if (kind == "text") return;
   StructuredOutput output{.field = "response_format"};
-  if (kind == "json_object") {
-    output.kind = Kind::kJsonObject;
-  } else if (kind == "json_schema") {
-    const Value* wrapper = format.find("json_schema");
-    const Value* schema = wrapper != nullptr ? wrapper->find("schema") : nullptr;
-    if (schema == nullptr || schema->is_null())
-      return fields.fail(shape_error("response_format.json_schema.schema", "Field required"));
-    if (!schema->is_dict() && !schema->is_bool())
-      return fields.fail(
-          shape_error("response_format.json_schema.schema", "Input should be a valid dictionary"));
-    output.kind = Kind::kJsonSchema;
-    output.text = to_json(*schema);
+  if (kind == "json_object" || kind == "json_schema") {
+    const bool object = kind == "json_object";
+    const Value* schema = schema_of(format, object);
+    const std::string field =
+        object ? "response_format.schema" : "response_format.json_schema.schema";
+    if (schema == nullptr && !object) return fields.fail(shape_error(field, "Field required"));
+    if (schema != nullptr && !schema->is_dict() && !schema->is_bool())
+      return fields.fail(shape_error(field, "Input should be a valid dictionary"));
+    output.kind = schema != nullptr ? Kind::kJsonSchema : Kind::kJsonObject;
+    if (schema != nullptr) output.text = to_json(*schema);
   } else if (kind == "structural_tag") {
     output.kind = Kind::kStructuralTag;
     output.text = to_json(format);
@@ -75,7 +85,10 @@ std::string read_kind(JsonFields& options, const char* name, Kind kind) {
     if (value->is_bool() && value->as_bool()) return "true";
     options.fail(field_error(field, "structured_outputs.json_object must be true or left out."));
   } else if (kind == Kind::kChoice) {
-    if (value->is_list() && !value->as_list().empty()) return to_json(*value);
+    const bool strings =
+        value->is_list() && std::all_of(value->as_list().begin(), value->as_list().end(),
+                                        [](const Value& v) { return v.is_string(); });
+    if (strings && !value->as_list().empty()) return to_json(*value);
     options.fail(
         field_error(field, "structured_outputs.choice must be a list of at least one string."));
   } else if (json && (value->is_dict() || value->is_bool())) {

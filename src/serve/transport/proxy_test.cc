@@ -121,14 +121,5 @@ TEST(RootPath, RequestsWithAndWithoutItAreRouted) {
   EXPECT_EQ(redirect.header("location"), "/octavo/");
 }
 
-TEST(RootPath, AndProxiesAreCheckedBeforeAModelIsLoaded) {
-  EXPECT_TRUE(check_server_options({}).ok());
-  EXPECT_FALSE(check_server_options({.root_path = "api"}).ok());
-  EXPECT_FALSE(check_server_options({.forwarded_allow_ips = {"host"}}).ok());
-  EXPECT_FALSE(check_server_options({.tls = {.certfile = "/absent"}}).ok());
-  EXPECT_FALSE(check_server_options({.tls = {.cert_reqs = 1}}).ok());
-  EXPECT_FALSE(check_server_options({.api_key_file = "/absent"}).ok());
-}
-
 }  // namespace
 }  // namespace octavo::serve

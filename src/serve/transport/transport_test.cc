@@ -310,19 +310,5 @@ TEST(Shutdown, OfOneServerLeavesAnotherInTheProcessAlone) {
   EXPECT_EQ(client.post("/v1/completions", R"({"prompt":"x"})").status, 200);
 }
 
-TEST(Listen, APortInUseIsAnErrorThatNamesIt) {
-  TestServer server;
-  FakeEngine engine;
-  ServerOptions options;
-  options.host = "127.0.0.1";
-  options.port = server.port();
-  const Status status = run_server(engine, options);
-  EXPECT_FALSE(status.ok());
-  EXPECT_NE(status.message().find("127.0.0.1:" + std::to_string(server.port())), std::string::npos);
-  EXPECT_NE(status.message().find("in use"), std::string::npos);
-  options.host = "not an address";
-  EXPECT_FALSE(run_server(engine, options).ok());
-}
-
 }  // namespace
 }  // namespace octavo::serve

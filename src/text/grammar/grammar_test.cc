@@ -6,6 +6,7 @@
 #include <random>
 #include <thread>
 
+#include "base/testing_files.h"
 #include "base/utf8.h"
 #include "octavo/value.h"
 #include "text/grammar/grammar_compiler.h"
@@ -34,7 +35,7 @@ StatusOr<Grammar> compile(Kind kind, const std::string& text) {
 }
 
 std::vector<Value> rows_of(const std::string& name) {
-  std::ifstream file(std::string(OCTAVO_SOURCE_DIR) + "/tests/data/schemas/" + name + ".jsonl");
+  std::ifstream file(octavo::testing::source_dir() / "tests/data/schemas" / (name + ".jsonl"));
   std::vector<Value> rows;
   for (std::string line; std::getline(file, line);) {
     auto row = parse_json(line);
@@ -101,7 +102,7 @@ std::string walk(const Grammar& grammar, std::mt19937& random, size_t enough) {
   return "endless " + text;
 }
 
-class Schemas : public testing::TestWithParam<const char*> {};
+class Schemas : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(Schemas, AcceptTheirValidInstancesAndRefuseTheInvalid) {
   for (const Value& row : rows_of(GetParam())) {
@@ -128,7 +129,8 @@ TEST_P(Schemas, LeadRandomWalksToJson) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Of, Schemas, testing::Values("pydantic", "zod", "keywords", "annotations"),
+INSTANTIATE_TEST_SUITE_P(Of, Schemas,
+                         ::testing::Values("pydantic", "zod", "keywords", "annotations"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(RefusedSchemas, NameTheKeywordThatIsNotEnforced) {

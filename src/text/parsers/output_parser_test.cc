@@ -1,6 +1,7 @@
 // OutputParser as a whole: thinking, the two parsers together, random texts at every split.
 #include <gtest/gtest.h>
 
+#include "base/testing_files.h"
 #include "text/parsers/testing_parse.h"
 #include "text/tokenizer.h"
 
@@ -217,8 +218,7 @@ std::vector<std::string> token_pieces(const Tokenizer& tokenizer, const std::str
 }
 
 TEST(OutputParser, GivesTheSameForTokensAsForTheWhole) {
-  const auto tokenizer =
-      load_tokenizer(std::filesystem::path(OCTAVO_SOURCE_DIR) / "models" / "octavo-tiny");
+  const auto tokenizer = load_tokenizer(octavo::testing::source_dir() / "models" / "octavo-tiny");
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().to_string();
   const std::string json = R"({"name": "f", "arguments": {"s": "北京 é \" </think>", "i": 12}})";
   const std::string think = "<think>\nHm, 1 < 2 […].\n</think>\n\nI look.\n";
