@@ -85,39 +85,38 @@ TEST(MemoryPlan, MadeAgainFromItsOwnSizeIsTheSame) {
   }
 }
 
-TEST(AvailableMemory, CountsFilesThatTheCgroupMayDropAsFree) {
-  const testing::TemporaryDirectory root;
-  std::filesystem::create_directories(root.path() / "proc");
-  std::filesystem::create_directories(root.path() / "sys/fs/cgroup");
-  const auto write = [&](const char* name, const std::string& text) {
-    std::ofstream(root.path() / name) << text;
-  };
+// A machine's files, under a root of their own.
+class AvailableMemory : public ::testing::Test {
+ protected:
+  void write(const char* name, const std::string& text) {
+    const std::filesystem::path path = root_.path() / name;
+    std::filesystem::create_directories(path.parent_path());
+    std::ofstream(path) << text;
+  }
+  const testing::TemporaryDirectory root_;
+};
+
+TEST_F(AvailableMemory, CountsFilesThatTheCgroupMayDropAsFree) {
   write("proc/meminfo", "MemTotal:       1000 kB\nMemFree: 1 kB\nMemAvailable:    900 kB\n");
-  EXPECT_EQ(available_memory_bytes(root.path()), 900 << 10);
+  EXPECT_EQ(available_memory_bytes(root_.path()), 900 << 10);
   write("sys/fs/cgroup/memory.max", "max\n");
   write("sys/fs/cgroup/memory.current", "600000\n");
-  EXPECT_EQ(available_memory_bytes(root.path()), 900 << 10) << "no limit";
+  EXPECT_EQ(available_memory_bytes(root_.path()), 900 << 10) << "no limit";
   write("sys/fs/cgroup/memory.max", "700000\n");
-  EXPECT_EQ(available_memory_bytes(root.path()), 100'000);
+  EXPECT_EQ(available_memory_bytes(root_.path()), 100'000);
   write("sys/fs/cgroup/memory.stat", "anon 90000\ninactive_anon 1\ninactive_file 450000\n");
-  EXPECT_EQ(available_memory_bytes(root.path()), 550'000) << "most of what is used is a cache";
+  EXPECT_EQ(available_memory_bytes(root_.path()), 550'000) << "most of what is used is a cache";
 }
 
-TEST(AvailableMemory, IsBoundedByACgroupOfTheFirstVersionToo) {
-  const testing::TemporaryDirectory root;
-  std::filesystem::create_directories(root.path() / "proc");
-  std::filesystem::create_directories(root.path() / "sys/fs/cgroup/memory");
-  const auto write = [&](const char* name, const std::string& text) {
-    std::ofstream(root.path() / name) << text;
-  };
+TEST_F(AvailableMemory, IsBoundedByACgroupOfTheFirstVersionToo) {
   write("proc/meminfo", "MemAvailable:    900 kB\n");
   write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
   write("sys/fs/cgroup/memory/memory.usage_in_bytes", "600000\n");
-  EXPECT_EQ(available_memory_bytes(root.path()), 900 << 10) << "that is how it says no limit";
+  EXPECT_EQ(available_memory_bytes(root_.path()), 900 << 10) << "that is how it says no limit";
   write("sys/fs/cgroup/memory/memory.limit_in_bytes", "700000\n");
-  EXPECT_EQ(available_memory_bytes(root.path()), 100'000);
+  EXPECT_EQ(available_memory_bytes(root_.path()), 100'000);
   write("sys/fs/cgroup/memory/memory.stat", "inactive_file 1\ntotal_inactive_file 450000\n");
-  EXPECT_EQ(available_memory_bytes(root.path()), 550'000);
+  EXPECT_EQ(available_memory_bytes(root_.path()), 550'000);
 }
 
 TEST(MemoryPlan, SaysWhenThereIsNoMemoryAtAll) {

@@ -209,9 +209,10 @@ Tensor ModelRunner::run_model() {
   ctx.activation = activation_;
   for (auto& cache : caches_) ctx.caches.push_back(cache.get());
   const Tensor hidden = model_.forward(ctx);
-  if (all_rows_drawn_ || (batch_.narrows() && hidden.defined())) return model_.logits(ctx, hidden);
+  if (all_rows_drawn_) return model_.logits(ctx, hidden);
   const int64_t wanted = batch_.logit_rows.dim(0);
   if (wanted == 0) return {};
+  if (batch_.narrows()) return model_.logits(ctx, hidden);
   const StepTensor gathered = ctx.allocate({wanted, hidden.dim(1)});
   backend_.gather_rows({.x = hidden, .rows = batch_.logit_rows, .out = gathered});
   return model_.logits(ctx, gathered);

@@ -7,6 +7,21 @@
 
 namespace octavo {
 
+std::vector<SequenceEvent> failures_of(const Request& request, const Status& error) {
+  std::vector<SequenceEvent> events;
+  const auto& answers = request.progress.answers;
+  for (int i = 0; i < std::max(1, request.params->n); ++i) {
+    if (!answers.empty() && answers[static_cast<size_t>(i)].ended) continue;
+    SequenceEvent& event = events.emplace_back();
+    event.request = request.key;
+    event.index = i;
+    event.finish = FinishReason::kError;
+    event.error = error.message();
+    event.error_code = error.code();
+  }
+  return events;
+}
+
 Scheduler::Impl::Impl(const SchedulerConfig& config, KvManager& cache)
     : config_(config),
       budget_(config.chunked_prefill ? config.max_step_seconds : 0, config.max_num_batched_tokens,

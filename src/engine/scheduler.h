@@ -69,6 +69,8 @@ struct SequenceEvent {
   int num_cached_tokens = 0;
   double first_scheduled = 0;
 };
+// Ends each answer of `request` that its progress does not say has ended.
+std::vector<SequenceEvent> failures_of(const Request& request, const Status& error);
 
 struct SchedulerStats {
   int running = 0;

@@ -203,6 +203,10 @@ std::vector<std::string> sse_events(std::string_view body) {
   return events;
 }
 
+std::string streamed(std::string_view body) {
+  return std::string(body.substr(0, body.size() - 1)) + R"(,"stream":true})";
+}
+
 std::vector<Value> read_stream(TestClient& client, std::string_view path, std::string_view body) {
   const TestResponse response = client.post(path, body);
   EXPECT_EQ(response.status, 200) << response.body;

@@ -80,6 +80,9 @@ class TestClient {
 // The JSON after each `data: ` of an SSE body, "[DONE]" included.
 std::vector<std::string> sse_events(std::string_view body);
 
+// The JSON of a request that has some member, with "stream": true besides.
+std::string streamed(std::string_view body);
+
 // The events of a streamed request, parsed; checks that it succeeds and ends with "[DONE]", which
 // is left out.
 std::vector<Value> read_stream(TestClient& client, std::string_view path, std::string_view body);

@@ -45,6 +45,12 @@ struct Workspace::Chunk {
   std::unique_ptr<Chunk, ChunkDeleter> older;
   size_t size;
   std::byte* data;
+
+  static std::byte* allocate(size_t size) {
+    void* const memory = std::aligned_alloc(kAlign, round_up(size, kAlign));
+    if (memory == nullptr) throw OutOfMemory(size, "memory for activations");
+    return static_cast<std::byte*>(memory);
+  }
 };
 
 void Workspace::ChunkDeleter::operator()(Chunk* chunk) const {
@@ -56,8 +62,7 @@ Tensor Workspace::allocate(DType dtype, Shape shape) {
   const size_t bytes = round_up(std::max<size_t>(shape.count() * size_of(dtype), 1), kAlign);
   if (!chunk_ || used_ + bytes > chunk_->size) {
     const size_t size = std::max({bytes, kFirstChunk, chunk_ ? 2 * chunk_->size : 0});
-    auto* data = static_cast<std::byte*>(std::aligned_alloc(kAlign, round_up(size, kAlign)));
-    if (data == nullptr) throw OutOfMemory(size, "memory for activations");
+    std::byte* const data = Chunk::allocate(size);
     chunk_.reset(new Chunk{std::move(chunk_), size, data});
     used_ = 0;
   }
@@ -74,9 +79,7 @@ void Workspace::reset() {
     // The next step gets one chunk that holds what this one needed in several.
     const size_t size = round_up(high_water_, kAlign);
     chunk_.reset();
-    auto* data = static_cast<std::byte*>(std::aligned_alloc(kAlign, size));
-    if (data == nullptr) throw OutOfMemory(size, "memory for activations");
-    chunk_.reset(new Chunk{nullptr, size, data});
+    chunk_.reset(new Chunk{nullptr, size, Chunk::allocate(size)});
   }
   used_ = 0;
 }

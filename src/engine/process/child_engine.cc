@@ -33,21 +33,6 @@ void add_counters(EngineStats& total, const EngineStats& more) {
   total.engine_cpu_seconds += more.engine_cpu_seconds;
 }
 
-// Of each of its answers that has not ended.
-std::vector<SequenceEvent> failure_of(const Request& request, const std::string& error) {
-  std::vector<SequenceEvent> events;
-  const auto& answers = request.progress.answers;
-  for (int i = 0; i < std::max(1, request.params->n); ++i) {
-    if (!answers.empty() && answers[static_cast<size_t>(i)].ended) continue;
-    SequenceEvent& event = events.emplace_back();
-    event.request = request.key;
-    event.index = i;
-    event.finish = FinishReason::kError;
-    event.error = error;
-  }
-  return events;
-}
-
 Status broken_frame() {
   return data_loss("it sent a frame that does not belong here, or is malformed");
 }
@@ -130,9 +115,9 @@ void ChildEngine::add(std::shared_ptr<const Request> request) {
       return hand_over();
     }
   }
-  listener_.on_events(failure_of(*request,
-                                 "a request like this one ended the engine process each "
-                                 "time it was computed, a short while ago"));
+  listener_.on_events(
+      failures_of(*request, internal_error("a request like this one ended the engine process each "
+                                           "time it was computed, a short while ago")));
 }
 
 void ChildEngine::cancel(RequestKey request) {
@@ -312,7 +297,7 @@ void ChildEngine::end_culprit(const Status& why) {
       why.message();
   log_error("engine", "request " + culprit->id + " (" + std::to_string(culprit->prompt->size()) +
                           " prompt tokens) is ended: " + error);
-  listener_.on_events(failure_of(*culprit, error));
+  listener_.on_events(failures_of(*culprit, internal_error(error)));
 }
 
 bool ChildEngine::may_restart() {

@@ -89,17 +89,7 @@ void MaskingCore::pass_on(const std::shared_ptr<const Request>& request,
     for (const int index : pending.mapped()) core_->finish(request->key, index);
     return;
   }
-  std::vector<SequenceEvent> events;
-  for (int index = 0; index < request->params->n; ++index) {
-    SequenceEvent event;
-    event.request = request->key;
-    event.index = index;
-    event.finish = FinishReason::kError;
-    event.error = made.status().message();
-    event.error_code = made.status().code();
-    events.push_back(std::move(event));
-  }
-  on_events_(std::move(events));
+  on_events_(failures_of(*request, made.status()));
 }
 
 }  // namespace octavo

@@ -117,8 +117,7 @@ Told ask(TestServer& server, const std::string& body) {
   const TestResponse response = client.post(kPath, body);
   EXPECT_EQ(response.status, 200) << response.body;
   Told whole = told_by(response.json());
-  const std::string streamed = body.substr(0, body.size() - 1) + R"(,"stream":true})";
-  Told stream = told_by(events_of(client.post(kPath, streamed)));
+  Told stream = told_by(events_of(client.post(kPath, streamed(body))));
   normalise(stream);
   EXPECT_EQ(stream.blocks, whole.blocks);
   EXPECT_EQ(stream.stop_reason, whole.stop_reason);
@@ -226,8 +225,7 @@ TEST(Messages, ForcedCallsAreToldAsTheyCome) {
   EXPECT_EQ(told.stop_reason, "tool_use");
   TestClient client(any.port());
   size_t deltas = 0;
-  for (const Value& event :
-       events_of(client.post(kPath, body.substr(0, body.size() - 1) + R"(,"stream":true})"))) {
+  for (const Value& event : events_of(client.post(kPath, streamed(body)))) {
     deltas += at(event, "delta.type") == Value("input_json_delta");
   }
   EXPECT_GT(deltas, 5u);

@@ -57,8 +57,7 @@ Told ask(TestServer& server, const std::string& body) {
   const TestResponse response = client.post(kChatPath, body);
   EXPECT_EQ(response.status, 200) << response.body;
   Told whole = told_by(response.json());
-  const std::string streamed = body.substr(0, body.size() - 1) + R"(,"stream":true})";
-  const Told stream = told_by(read_stream(client, kChatPath, streamed));
+  const Told stream = told_by(read_stream(client, kChatPath, streamed(body)));
   EXPECT_EQ(stream.reasoning, whole.reasoning);
   EXPECT_EQ(stream.content, whole.content);
   EXPECT_EQ(stream.calls, whole.calls);
