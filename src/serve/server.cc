@@ -92,9 +92,9 @@ StatusOr<std::shared_ptr<TlsAcceptor>> load_tls(const TlsOptions& options) {
   return std::shared_ptr<TlsAcceptor>();
 }
 
-Status listen(HttpServer& server, const ServerOptions& options) {
-  return options.uds.empty() ? server.listen(options.host, options.port)
-                             : server.listen_unix(options.uds);
+Status bind(HttpServer& server, const ServerOptions& options) {
+  return options.uds.empty() ? server.bind(options.host, options.port)
+                             : server.bind_unix(options.uds);
 }
 
 }  // namespace
@@ -120,7 +120,7 @@ StatusOr<std::shared_ptr<PreparedServer>> read_what_options_name(const ServerOpt
 StatusOr<std::shared_ptr<PreparedServer>> prepare_server(const ServerOptions& options) {
   ASSIGN_OR_RETURN(std::shared_ptr<PreparedServer> prepared, read_what_options_name(options));
   HttpServer server({});
-  RETURN_IF_ERROR(listen(server, options));
+  RETURN_IF_ERROR(bind(server, options));
   return prepared;
 }
 
@@ -179,7 +179,8 @@ Status run_server(EngineClient& engine, const ServerOptions& options,
       .on_signal = on_signal,
   });
   server_pointer = &server;
-  RETURN_IF_ERROR(listen(server, options));
+  RETURN_IF_ERROR(bind(server, options));
+  RETURN_IF_ERROR(server.listen());
 
   {
     const StatsLog stats(engine, options.log_stats_seconds);

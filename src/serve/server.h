@@ -75,8 +75,8 @@ struct ServerOptions {
 struct PreparedServer;
 
 // All that can be known to be wrong before a model is loaded. Reads certificates and keys, and
-// listens for an instant where the options say. Errors: one of them cannot be used, a bad root path
-// or proxy, the port is in use, a bad address.
+// tries the address without listening there. Errors: one of them cannot be used, a bad root path or
+// proxy, the port is in use, a bad address.
 StatusOr<std::shared_ptr<PreparedServer>> prepare_server(const ServerOptions& options);
 
 // Serves until SIGTERM, SIGINT or Listening::interrupt has drained the engine. Blocks. A signal

@@ -54,8 +54,11 @@ struct HttpServer::Impl : IoState, std::enable_shared_from_this<HttpServer::Impl
   asio::signal_set signals{context};
   asio::steady_timer finish_timer{context};
   int signal_count = 0;
+  std::string place;  // that it is bound to, for errors
 
-  Status listen(const asio::generic::stream_protocol::endpoint& endpoint, const std::string& place);
+  Status bind(const asio::generic::stream_protocol::endpoint& endpoint);
+  // Gives the address up if there is an error.
+  Status check(const error_code& error);
   void stop_accepting();
   void wait_for_signal();
   void count_signal();
@@ -123,26 +126,32 @@ HttpServer::~HttpServer() {
   impl_->ready->close();
 }
 
-Status HttpServer::listen(const std::string& host, int port) {
-  const std::string place = host + ":" + std::to_string(port);
+Status HttpServer::bind(const std::string& host, int port) {
+  impl_->place = host + ":" + std::to_string(port);
   error_code error;
   tcp::resolver resolver(impl_->context);
   const auto found =
       resolver.resolve(host.empty() ? "0.0.0.0" : host, std::to_string(port),
                        tcp::resolver::passive | tcp::resolver::numeric_service, error);
-  if (error) return invalid_argument("cannot listen on " + place + ": " + error.message());
-  return impl_->listen(found.begin()->endpoint(), place);
+  if (error) return invalid_argument("cannot listen on " + impl_->place + ": " + error.message());
+  return impl_->bind(found.begin()->endpoint());
 }
 
-Status HttpServer::listen_unix(const std::string& path) {
+Status HttpServer::bind_unix(const std::string& path) {
+  impl_->place = path;
   RETURN_IF_ERROR(clear_socket_path(path));
-  RETURN_IF_ERROR(impl_->listen(asio::local::stream_protocol::endpoint(path), path));
+  RETURN_IF_ERROR(impl_->bind(asio::local::stream_protocol::endpoint(path)));
   impl_->socket_file = SocketFile(path);
   return ok_status();
 }
 
-Status HttpServer::Impl::listen(const asio::generic::stream_protocol::endpoint& endpoint,
-                                const std::string& place) {
+Status HttpServer::listen() {
+  error_code error;
+  impl_->acceptor.listen(kBacklog, error);
+  return impl_->check(error);
+}
+
+Status HttpServer::Impl::bind(const asio::generic::stream_protocol::endpoint& endpoint) {
   error_code error;
   acceptor.open(endpoint.protocol(), error);
   if (!error && endpoint.protocol().family() != AF_UNIX) {
@@ -150,17 +159,17 @@ Status HttpServer::Impl::listen(const asio::generic::stream_protocol::endpoint& 
     set_tcp_options(acceptor.native_handle(), options.write_seconds);
   }
   if (!error) acceptor.bind(endpoint, error);
-  if (!error) acceptor.listen(kBacklog, error);
-  if (error) {
-    error_code ignored;
-    acceptor.close(ignored);
-    std::string message = "cannot listen on " + place + ": " + error.message();
-    if (error == asio::error::address_in_use) {
-      message += ". Stop the program that listens there, or choose another port with --port";
-    }
-    return failed_precondition(std::move(message));
-  }
-  return ok_status();
+  return check(error);
+}
+
+Status HttpServer::Impl::check(const error_code& error) {
+  if (!error) return ok_status();
+  error_code ignored;
+  acceptor.close(ignored);
+  std::string message = "cannot listen on " + place + ": " + error.message();
+  if (error == asio::error::address_in_use)
+    message += ". Stop the program that listens there, or choose another port with --port";
+  return failed_precondition(std::move(message));
 }
 
 void HttpServer::Impl::stop_accepting() {

@@ -118,11 +118,14 @@ class HttpServer {
   explicit HttpServer(HttpServerOptions options);
   ~HttpServer();
 
-  // Binds and listens. Errors: the address is bad or in use. Port 0 takes any free one, see port().
-  Status listen(const std::string& host, int port);
+  // Takes an address; nobody can connect before listen(). Errors: it is bad, somebody listens
+  // there. Port 0 takes any free one, see port().
+  Status bind(const std::string& host, int port);
   // The same at a Unix socket, whose file goes when the server stops accepting. A file left over
   // from a server that has died is replaced; errors: a server answers there, it is no socket.
-  Status listen_unix(const std::string& path);
+  Status bind_unix(const std::string& path);
+  // Errors: somebody else has begun to listen at this address since it was taken.
+  Status listen();
   int port() const;
 
   // Runs the io loop on this thread until stop(). `on_running` is called once from within it.

@@ -17,7 +17,8 @@ namespace octavo::serve {
 class BareServer {
  public:
   explicit BareServer(HttpServerOptions options) : server_(with_handler(std::move(options))) {
-    EXPECT_TRUE(server_.listen("127.0.0.1", 0).ok());
+    EXPECT_TRUE(server_.bind("127.0.0.1", 0).ok());
+    EXPECT_TRUE(server_.listen().ok());
     port_ = server_.port();
     thread_ = std::thread([this] { server_.run(); });
   }

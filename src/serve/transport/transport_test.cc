@@ -26,6 +26,20 @@ bool eventually(Condition condition, double seconds = 5) {
   return true;
 }
 
+TEST(Transport, NobodyCanConnectBeforeItListensAndOneServerAloneDoes) {
+  HttpServer server({}), other({});
+  ASSERT_TRUE(server.bind("127.0.0.1", 0).ok());
+  ASSERT_TRUE(other.bind("127.0.0.1", server.port()).ok());
+  EXPECT_LT(TestClient(server.port()).fd(), 0);
+  EXPECT_TRUE(server.listen().ok());
+  EXPECT_GE(TestClient(server.port()).fd(), 0);
+  const std::string place = "127.0.0.1:" + std::to_string(server.port());
+  for (const Status& late : {other.listen(), HttpServer({}).bind("127.0.0.1", server.port())}) {
+    EXPECT_NE(late.message().find(place), std::string::npos) << late.message();
+    EXPECT_NE(late.message().find("in use"), std::string::npos) << late.message();
+  }
+}
+
 TEST(Transport, KeepAliveAndPipelining) {
   TestServer server;
   TestClient client(server.port());
