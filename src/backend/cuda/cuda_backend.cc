@@ -37,6 +37,8 @@ constexpr int kFewRows = 64, kFewRowsSmall = 32;
 // fewer than the second.
 constexpr int kLibraryRows = 768, kLibraryRowsSmall = 2048;
 constexpr int64_t kSmallMatrix = int64_t{6} << 20;
+// What the last layer must be spared before that pays for gathering rows and planning once more.
+constexpr int kTokensWorthNarrowing = 128;
 
 bool is_small(const LinearCall& call) {
   return int64_t{call.n} * call.k <= kSmallMatrix;
@@ -123,6 +125,9 @@ class CudaBackend final : public Backend {
   Staged stage(DType dtype, Shape shape) override { return inputs_->stage(dtype, shape); }
   void send_staged() override { inputs_->send(); }
 
+  bool narrows_last_layer(int tokens, int wanted) const override {
+    return tokens - wanted >= kTokensWorthNarrowing;
+  }
   int max_shared_prefixes() const override {
     return options_.batch_invariant ? 0 : SharedPrefixes::kMaxGroups;
   }
@@ -481,7 +486,9 @@ void CudaBackend::attention(const AttentionArgs& a) {
     // Kernels of this step lie behind the plan by then, and the copy of its inputs before them all.
     const bool early = state.decode_planned == a.batch;
     if (!early) {
-      plan_decode(launch_, layer, rows, prefixes, a.num_q_heads, false, scratch);
+      // A second plan in one step takes the place of one that kernels before it may still read.
+      const Launch on{launch_.stream, launch_.overlap && state.decode_planned == nullptr};
+      plan_decode(on, layer, rows, prefixes, a.num_q_heads, false, scratch);
       state.decode_planned = a.batch;
     }
     RopeAndCacheCall append;
