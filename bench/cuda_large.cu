@@ -1,12 +1,15 @@
 // Large matrix products: large_linear against cuBLASLt, side by side on the same random data (x
 // from N(0, 1), weights from U(±1e-3)), in graphs.
 //
-//   bench_cuda_large [shapes|layers|all] [rows,rows,...] [seconds] [zero]
+//   bench_cuda_large [shapes|layers|norms|all] [rows,rows,...] [seconds] [zero]
 //
 // shapes: each product alone, by tiles of every width, the width chosen, and the library.
 // layers: the four products of a layer in turn: by our kernel with SwiGLU, by it without, and by
-// the library without. Runs of a second or more show what the power limit leaves; with `zero` x is
-// all zeros, which stays below the limit and shows the kernels themselves.
+// the library without.
+// norms: these four by our kernel with the two norms before them: left out, by rms_norm(), carried.
+//
+// Runs of a second or more show what the power limit leaves; with `zero` x is all zeros, which
+// stays below the limit and shows the kernels themselves.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -17,6 +20,7 @@
 #include <vector>
 
 #include "backend/cuda/cublaslt.h"
+#include "backend/cuda/elementwise.h"
 #include "backend/cuda/large_linear.h"
 #include "cuda_products.cuh"
 
@@ -27,16 +31,39 @@ using bench::Model;
 using bench::Product;
 
 constexpr int kMostRows = 8192;
+constexpr size_t kMostParts = bench::kWidestHidden / 64;
+
+enum class Norms { kNone, kKernel, kCarried };
 
 struct Bench {
   bench::Operands operands{size_t{384} << 20, kMostRows, bench::kWidestGateUp};
   bench::Memory memory;
   void* workspace = memory.take(CublasLt::kWorkspaceBytes);
+  float* gain = memory.copy(std::vector<float>(bench::kWidestHidden, 1));
+  float* squares = static_cast<float*>(memory.zeroed(sizeof(float) * kMostRows * kMostParts));
+  void* normed = memory.zeroed(sizeof(__nv_bfloat16) * kMostRows * bench::kWidestHidden);
   CublasLt* library = nullptr;  // may be null
   cudaStream_t stream = nullptr;
   double seconds = 1;  // of a measurement
 
   void own(const Product& p, int m) { large_linear({stream}, operands.call(p, m)); }
+  // With the norm before it, or for the one behind it.
+  void own(const Product& p, int m, Norms norms) {
+    LinearCall call = operands.call(p, m);
+    if (norms == Norms::kKernel && p.normed) {
+      rms_norm({stream}, {.rows = m, .width = p.k, .x = call.x, .weight = gain, .out = normed});
+      call.x = normed;
+    } else if (norms == Norms::kCarried && p.normed) {
+      call.x = normed;
+      call.squares = squares;
+      call.square_parts = p.k / 256;
+    } else if (norms == Norms::kCarried && p.residual) {
+      call.next_gain = gain;
+      call.weighted = normed;
+      call.squares_out = squares;
+    }
+    large_linear({stream}, call);
+  }
   void lt(const Product& p, int m) {
     library->run({stream}, operands.call(ungated(p), m), workspace, CublasLt::kWorkspaceBytes);
   }
@@ -101,6 +128,23 @@ void layers(Bench& b, const Model& model, const std::vector<int>& ms) {
   }
 }
 
+void norms(Bench& b, const Model& model, const std::vector<int>& ms) {
+  std::printf("%s layers, us: without norms | by rms_norm | carried\n", model.name);
+  for (int m : ms) {
+    double work = 0;
+    for (const Product& p : model.layer) work += tflops(m, p, 1);
+    const int repeats = std::clamp(static_cast<int>(1e4 / (work / 700)), 1, 50);
+    std::printf("%5d", m);
+    for (Norms norms : {Norms::kNone, Norms::kKernel, Norms::kCarried}) {
+      const double us = b.time(repeats, [&] {
+        for (const Product& p : model.layer) b.own(p, m, norms);
+      });
+      std::printf(" | %8.1f", us);
+    }
+    std::printf("\n");
+  }
+}
+
 }  // namespace
 }  // namespace octavo::cuda
 
@@ -121,8 +165,10 @@ int main(int argc, char** argv) {
   bench::check(cudaStreamCreate(&b.stream));
   bench::check(cudaDeviceSynchronize());
   for (const Model& model : bench::kModels) {
-    if (mode != "layers") shapes(b, model, ms);
-    if (mode != "shapes") layers(b, model, ms);
+    const auto wants = [&](const char* name) { return mode == name || mode == "all"; };
+    if (wants("shapes")) shapes(b, model, ms);
+    if (wants("layers")) layers(b, model, ms);
+    if (wants("norms")) norms(b, model, ms);
   }
   return 0;
 }

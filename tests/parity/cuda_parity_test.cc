@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <random>
 
 #include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/testing_device.h"
@@ -85,6 +86,28 @@ TEST(OctavoTinyOnTheGpu, FollowsTheFloat32ReferenceInBfloat16AndFloat16) {
           sum / compared);
     }
   }
+}
+
+// From 2,048 rows on the products of a model of this size carry its norms.
+TEST(OctavoTinyOnTheGpu, IsAsExactForALongPromptInOneStepAsInMany) {
+  SKIP_WITHOUT_GPU();
+  std::mt19937 random(1);
+  std::vector<TokenId> tokens(2048);
+  for (TokenId& token : tokens) token = static_cast<TokenId>(random() % 8192);
+  const auto logits_of = [&](bool batch_invariant, int chunk) {
+    const auto backend = open_gpu(batch_invariant);
+    if (!backend) return std::vector<float>();
+    auto harness = ModelHarness::load(octavo_tiny_folder(), *backend, DType::kBF16);
+    return harness.ok() ? (*harness)->logits(tokens, {chunk}) : std::vector<float>();
+  };
+  const std::vector<float> reference = logits_of(true, 512);
+  const std::vector<float> whole = logits_of(false, 2048), pieces = logits_of(false, 512);
+  ASSERT_EQ(reference.size(), 2048u * 8192);
+  ASSERT_EQ(whole.size(), reference.size());
+  ASSERT_EQ(pieces.size(), reference.size());
+  const double error = norm_error(whole, reference), of_pieces = norm_error(pieces, reference);
+  EXPECT_LT(error, 1.5 * of_pieces);
+  std::printf("  2,048 tokens: %.1e from --batch-invariant, in pieces %.1e\n", error, of_pieces);
 }
 
 }  // namespace

@@ -135,14 +135,7 @@ void cluster_linear(const Launch& on, const LinearCall& call, const ClusterTiles
   p.residual = call.residual;
   p.out = call.out;
   p.out_is_float = call.out_is_float;
-  p.norm = {.next_gain = call.next_gain,
-            .weighted = call.weighted,
-            .squares_out = call.squares_out,
-            .parts_out = cluster_linear_square_parts(call, tiles),
-            .squares = call.squares,
-            .square_parts = call.square_parts,
-            .eps = call.norm_eps,
-            .width = call.k};
+  p.norm = norm_of(call, cluster_linear_square_parts(call, tiles));
 
   const bool walks = call.activation == Activation::kSwiGlu && tiles.splits == 1;
   const int clusters = walks ? std::min(p.tiles, places_for(1)) : p.tiles;

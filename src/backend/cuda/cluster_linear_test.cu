@@ -5,29 +5,20 @@
 namespace octavo::cuda {
 namespace {
 
-using testing::DeviceArray;
 using testing::ProductOptions;
-using testing::RandomProduct;
 
 constexpr int kWidths[] = {64, 72, 96, 112, 128, 144, 192, 224};
 
 void check(const ProductOptions& options, std::mt19937& random, const ClusterTiles& tiles) {
-  SCOPED_TRACE(options.text() + " columns " + std::to_string(tiles.columns) + " splits " +
+  SCOPED_TRACE("columns " + std::to_string(tiles.columns) + " splits " +
                std::to_string(tiles.splits));
-  const RandomProduct product(options, random);
-  const DeviceArray out = product.make_out();
-  LinearCall call = product.call(out);
-  const testing::Carried carried = product.make_carried(cluster_linear_square_parts(call, tiles));
-  if (options.carries) product.carry(call, carried);
-  ASSERT_TRUE(cluster_linear_takes(call));
-  cluster_linear({}, call, tiles);
-  ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
-  ASSERT_EQ(take_error().code, cudaSuccess);
-  const double error = testing::relative_error(out.read(), product.expected());
-  EXPECT_LT(error, testing::tolerance(options));
-  EXPECT_FALSE(std::isnan(error));
-  EXPECT_TRUE(out.guard_intact());
-  if (options.carries) expect_carried(carried, out.read(), product.gain());
+  const auto product = [&](const LinearCall& call) {
+    ASSERT_TRUE(cluster_linear_takes(call));
+    cluster_linear({}, call, tiles);
+  };
+  testing::expect_product(options, random, product, [&](const LinearCall& call) {
+    return cluster_linear_square_parts(call, tiles);
+  });
 }
 
 void check_all_cuts(const ProductOptions& options, std::mt19937& random) {
@@ -176,18 +167,8 @@ TEST(ClusterLinear, MayWriteOverTheResidual) {
   SKIP_WITHOUT_GPU();
   std::mt19937 random(7);
   for (int splits : {1, 4}) {
-    const RandomProduct product({.m = 128, .n = 1024, .k = 512, .residual = true}, random);
-    const DeviceArray out = product.make_out();
-    LinearCall call = product.call(out);
-    ASSERT_EQ(cudaMemcpy(out.data(), call.residual, out.bytes(), cudaMemcpyDeviceToDevice),
-              cudaSuccess);
-    call.residual = call.out;
-    const ClusterTiles tiles = {144, splits};
-    const testing::Carried carried = product.make_carried(cluster_linear_square_parts(call, tiles));
-    product.carry(call, carried);
-    cluster_linear({}, call, tiles);
-    EXPECT_LT(testing::relative_error(out.read(), product.expected()), 2.5e-3);
-    expect_carried(carried, out.read(), product.gain());
+    check({.m = 128, .n = 1024, .k = 512, .residual = true, .in_place = true, .carries = true},
+          random, {144, splits});
   }
 }
 

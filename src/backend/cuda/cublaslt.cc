@@ -358,7 +358,7 @@ StatusOr<std::unique_ptr<CublasLt>> CublasLt::open() {
   return std::unique_ptr<CublasLt>(new CublasLt(std::move(state)));
 }
 
-bool CublasLt::takes(const LinearCall& call) const {
+bool CublasLt::takes(const LinearCall& call) {
   return call.m > 0 && call.n > 0 && call.k > 0 && call.k % 8 == 0 &&
          call.activation == Activation::kNone && call.next_gain == nullptr &&
          call.squares == nullptr &&

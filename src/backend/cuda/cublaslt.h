@@ -30,7 +30,7 @@ class CublasLt {
 
   // Plain products, with a residual unless out is float32, with a bias only if out is float32: the
   // library wants the bias in out's type.
-  bool takes(const LinearCall& call) const;
+  static bool takes(const LinearCall& call);
   // REQUIRES: takes(call). Can be captured; run a shape once before, since the library loads its
   // kernels when they are first used. Calls that overlap in time need a workspace each.
   void run(const Launch& on, const LinearCall& call, void* workspace, size_t bytes);

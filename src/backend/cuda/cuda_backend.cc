@@ -48,6 +48,43 @@ bool is_skinny(const LinearCall& call) {
   return call.m <= (is_small(call) ? kFewRowsSmall : kFewRows) && skinny_linear_takes(call);
 }
 
+bool is_for_library(const LinearCall& call) {
+  return call.m < (is_small(call) ? kLibraryRowsSmall : kLibraryRows) && CublasLt::takes(call);
+}
+
+// What a product may run on.
+enum class ProductKernel { kSkinny, kCluster, kLibrary, kLarge };
+
+// Whether `kernel` can do all of `call`, a carried norm included.
+bool takes(ProductKernel kernel, const LinearCall& call) {
+  switch (kernel) {
+    case ProductKernel::kSkinny:
+      return skinny_linear_takes(call);
+    case ProductKernel::kCluster:
+      return cluster_linear_takes(call);
+    case ProductKernel::kLibrary:
+      return CublasLt::takes(call);
+    case ProductKernel::kLarge:
+      return large_linear_takes(call);
+  }
+  return false;
+}
+
+// REQUIRES: takes(kernel, call), which has next_gain.
+int square_parts(ProductKernel kernel, const LinearCall& call) {
+  switch (kernel) {
+    case ProductKernel::kSkinny:
+      return skinny_linear_square_parts(call);
+    case ProductKernel::kCluster:
+      return cluster_linear_square_parts(call);
+    case ProductKernel::kLarge:
+      return large_linear_square_parts(call);
+    case ProductKernel::kLibrary:
+      break;
+  }
+  return 0;
+}
+
 // Memory that a kernel wants beside its arguments, at a fixed address.
 class Scratch {
  public:
@@ -199,11 +236,8 @@ class CudaBackend final : public Backend {
   void attention(const AttentionArgs& a) override;
 
  private:
-  // The kernels that carry norms, each where it is the fastest of all.
-  enum class FewRowsKernel { kNone, kSkinny, kCluster };
-  FewRowsKernel few_rows_kernel(const LinearCall& call) const;
+  ProductKernel kernel_for(LinearCall call, bool has_library = true) const;
   CublasLt* library_for(const LinearCall& call);
-  void run_skinny(const LinearCall& call);
   WeightStore weight_store() { return {&weight_memory_, &uploader_, launch_}; }
   static const float* vector_of(const VectorWeight* vector) {
     return vector ? static_cast<const float*>(vector->tensor().data) : nullptr;
@@ -254,17 +288,28 @@ class CudaBackend final : public Backend {
   std::map<const KvCache*, GroupState> groups_;
 };
 
-// cuBLASLt where it is the fastest, once it has been opened: that takes a while and goes on beside
-// the first steps, of which those that want it are not recorded until then. Its first run of a
-// shape loads kernels, which may not be recorded.
+// The fastest for a product, whether or not it carries a norm; with `has_library` cuBLASLt as well.
+ProductKernel CudaBackend::kernel_for(LinearCall call, bool has_library) const {
+  call.next_gain = call.squares = nullptr;
+  if (options_.batch_invariant) return ProductKernel::kLarge;
+  if (is_skinny(call)) return ProductKernel::kSkinny;
+  if (cluster_linear_takes(call)) return ProductKernel::kCluster;
+  if (has_library && is_for_library(call)) return ProductKernel::kLibrary;
+  // Beyond its few rows it still beats the last.
+  if (!is_small(call) && skinny_linear_takes(call)) return ProductKernel::kSkinny;
+  return ProductKernel::kLarge;
+}
+
+// cuBLASLt for a product that is best done by it, once it has been opened: that takes a while and
+// goes on beside the first steps, of which those that want it are not recorded until then. Its
+// first run of a shape loads kernels, which may not be recorded.
 CublasLt* CudaBackend::library_for(const LinearCall& call) {
-  if (call.m >= (is_small(call) ? kLibraryRowsSmall : kLibraryRows)) return nullptr;
   if (library_opening_.load(std::memory_order_acquire)) {
     graphs_.postpone();
     return nullptr;
   }
   CublasLt* library = library_.load(std::memory_order_acquire);
-  if (!library || !library->takes(call)) return nullptr;
+  if (!library) return nullptr;
   const std::array<int, 3> shape{call.m, call.n, call.k};
   if (graphs_.recording()) return library_shapes_.contains(shape) ? library : nullptr;
   const bool is_new = library_shapes_.insert(shape).second;
@@ -275,11 +320,6 @@ CublasLt* CudaBackend::library_for(const LinearCall& call) {
     if (!tuned.ok()) note_error("tuning of cuBLASLt", cudaErrorNotSupported);
   }
   return library;
-}
-
-void CudaBackend::run_skinny(const LinearCall& call) {
-  skinny_linear(launch_, call,
-                skinny_scratch_.at_least(skinny_linear_workspace_bytes(), launch_.stream));
 }
 
 LinearCall CudaBackend::call_of(const LinearArgs& a) {
@@ -307,26 +347,13 @@ LinearCall CudaBackend::call_of(const LinearArgs& a) {
 int CudaBackend::carried_norm_parts(const LinearArgs& a, const LinearArgs& b) const {
   static constexpr float kSome = 1;  // the kernels only ask whether there is a norm
   LinearCall first = call_of(a), second = call_of(b);
-  if (first.m == 0) return 0;
+  if (first.m == 0 || options_.batch_invariant) return 0;
   second.m = first.m;
   first.out_is_float = second.out_is_float = false;
   first.next_gain = second.squares = &kSome;
-  if (few_rows_kernel(second) == FewRowsKernel::kNone) return 0;
-  switch (few_rows_kernel(first)) {
-    case FewRowsKernel::kSkinny:
-      return skinny_linear_square_parts(first);
-    case FewRowsKernel::kCluster:
-      return cluster_linear_square_parts(first);
-    case FewRowsKernel::kNone:
-      break;
-  }
-  return 0;
-}
-
-CudaBackend::FewRowsKernel CudaBackend::few_rows_kernel(const LinearCall& call) const {
-  if (options_.batch_invariant) return FewRowsKernel::kNone;
-  if (is_skinny(call)) return FewRowsKernel::kSkinny;
-  return cluster_linear_takes(call) ? FewRowsKernel::kCluster : FewRowsKernel::kNone;
+  const ProductKernel kernel = kernel_for(first);
+  if (!takes(kernel, first) || !takes(kernel_for(second), second)) return 0;
+  return square_parts(kernel, first);
 }
 
 void CudaBackend::linear(const LinearArgs& a) {
@@ -346,25 +373,25 @@ void CudaBackend::linear(const LinearArgs& a) {
     interleave_gate_up(launch_, call.bias, call.n / 2, static_cast<float*>(ordered.data));
     call.bias = static_cast<const float*>(ordered.data);
   }
-  const FewRowsKernel few = few_rows_kernel(call);
-  if (few == FewRowsKernel::kSkinny) {
-    run_skinny(call);
-  } else if (few == FewRowsKernel::kCluster) {
-    cluster_linear(launch_, call);
-  } else if (options_.batch_invariant) {
-    large_linear(launch_, call, large_linear_tiles(call, /*may_split=*/false));
-  } else if (CublasLt* library = library_for(call)) {
-    if (launch_observer) launch_observer->before_launch("cublaslt", launch_.stream);
-    library->run(launch_, call,
-                 library_scratch_.at_least(CublasLt::kWorkspaceBytes, launch_.stream),
-                 CublasLt::kWorkspaceBytes);
-    if (launch_observer) launch_observer->after_launch(launch_.stream);
-  } else if (!is_small(call) && skinny_linear_takes(call)) {  // it still beats the last
-    run_skinny(call);
-  } else {
-    DCHECK(large_linear_takes(call));
-    large_linear(launch_, call);
+  ProductKernel kernel = kernel_for(call);
+  CublasLt* const library = kernel == ProductKernel::kLibrary ? library_for(call) : nullptr;
+  if (kernel == ProductKernel::kLibrary && library == nullptr) kernel = kernel_for(call, false);
+  DCHECK(takes(kernel, call));
+  switch (kernel) {
+    case ProductKernel::kSkinny:
+      return skinny_linear(
+          launch_, call, skinny_scratch_.at_least(skinny_linear_workspace_bytes(), launch_.stream));
+    case ProductKernel::kCluster:
+      return cluster_linear(launch_, call);
+    case ProductKernel::kLarge:
+      return large_linear(launch_, call, large_linear_tiles(call, !options_.batch_invariant));
+    case ProductKernel::kLibrary:
+      break;
   }
+  if (launch_observer) launch_observer->before_launch("cublaslt", launch_.stream);
+  library->run(launch_, call, library_scratch_.at_least(CublasLt::kWorkspaceBytes, launch_.stream),
+               CublasLt::kWorkspaceBytes);
+  if (launch_observer) launch_observer->after_launch(launch_.stream);
 }
 
 void CudaBackend::embedding(const EmbeddingArgs& a) {

@@ -10,7 +10,8 @@
 //
 //   consumers 0, 1   each multiplies 64 rows of x with the tile's rows of weight, 64 deep a step,
 //                    then applies bias, activation and residual, turns the result through a buffer
-//                    in shared memory, 64 columns (a chunk) at a time, and stores it
+//                    in shared memory, 64 columns (a chunk) at a time, and stores it; with a
+//                    carried norm, each line's product with the gains and its squares as well
 //   third, warp 0    loads x and weight into a ring of stages, running ahead into the next tile
 //   third, warp 1, 2 (one for each consumer) loads the residual into the consumer's buffers
 //
@@ -169,10 +170,11 @@ __device__ __forceinline__ bool combine(Shared<kColumns>& s, int w, int rank,
 }
 
 // d = the sums of `steps` stages, for consumer `w`. A stage is released once the products of the
-// next one are under way, so that the tensor cores never wait for this warpgroup.
-template <typename T, int kColumns>
+// next one are under way, so that the tensor cores never wait for this warpgroup; meanwhile() is
+// called while those of the last one are.
+template <typename T, int kColumns, typename Meanwhile>
 __device__ __forceinline__ void multiply(Shared<kColumns>& s, int w, int steps, RingPlace& place,
-                                         float (&d)[kColumns / 2]) {
+                                         float (&d)[kColumns / 2], const Meanwhile& meanwhile) {
   const uint64_t x_tile = sm90::swizzled_tile(s.x[0] + w * kConsumerRows * kLineBytes);
   const uint64_t weight_tile = sm90::swizzled_tile(s.weight[0]);
   const int lane = threadIdx.x % 32;
@@ -197,6 +199,7 @@ __device__ __forceinline__ void multiply(Shared<kColumns>& s, int w, int steps, 
     last = place.stage;
     place.advance(Shared<kColumns>::kStages);
   }
+  meanwhile();
   sm90::wait_products<0>();
   sm90::pin_registers(d);
   if (steps > 0) release(last);
@@ -214,8 +217,12 @@ __device__ __forceinline__ void consume(const Problem& p, Shared<kColumns>& s, i
   for (;;) {
     const bool live = item >= 0;
     const Work work = live ? work_at<kColumns>(p, item, rank) : Work{};
-    multiply<T>(s, w, work.steps, place, d);
+    float2 scale;
+    multiply<T>(s, w, work.steps, place, d, [&] {
+      if (is_scaled<T>(p)) scale = row_scales(p, live, work.tile, w);
+    });
     if (work.split && !combine(s, w, rank, d)) break;
+    if (is_scaled<T>(p)) scale_rows(d, scale);
     add_bias_and_gelu(p, d, work.tile.column);
     if (!p.whole_units) {
       if (live) store_directly<T>(p, s.chunk[w][0], d, work.tile, w);
@@ -334,6 +341,7 @@ void start(const Launch& on, const LinearCall& call, bool split) {
   p.out_is_float = call.out_is_float;
   p.out_columns = call.activation == Activation::kSwiGlu ? call.n / 2 : call.n;
   p.whole_units = !call.out_is_float && call.n % 8 == 0;
+  p.norm = norm_of(call, divide_up(call.n, kColumns));
 
   const CUtensorMap x = make_tensor_map(call.x, call.dtype, call.m, call.k, call.k, kConsumerRows);
   const CUtensorMap weight =
@@ -367,10 +375,11 @@ void start(const Launch& on, const LinearCall& call, const LargeTiles& tiles) {
 }  // namespace large
 
 bool large_linear_takes(const LinearCall& call) {
-  const bool gated = call.activation == Activation::kSwiGlu;
-  return call.next_gain == nullptr && call.squares == nullptr && call.m > 0 && call.n > 0 &&
-         call.k > 0 && call.k % 8 == 0 &&
-         !(gated && (call.out_is_float || call.n % 16 != 0 || call.residual != nullptr));
+  const bool gated = call.activation == Activation::kSwiGlu, carries = call.next_gain != nullptr;
+  if (call.m < 1 || call.n < 1 || call.k < 1 || call.k % 8 != 0) return false;
+  if ((carries || call.squares != nullptr) && call.dtype != DType::kBF16) return false;
+  if (carries && (gated || call.out_is_float || call.n % 8 != 0)) return false;
+  return !(gated && (call.out_is_float || call.n % 16 != 0 || call.residual != nullptr));
 }
 
 LargeTiles large_linear_tiles(const LinearCall& call, bool may_split) {
@@ -402,6 +411,14 @@ LargeTiles large_linear_tiles(const LinearCall& call, bool may_split) {
     }
   }
   return best;
+}
+
+int large_linear_square_parts(const LinearCall& call, const LargeTiles& tiles) {
+  return divide_up(call.n, tiles.columns);
+}
+
+int large_linear_square_parts(const LinearCall& call) {
+  return large_linear_square_parts(call, large_linear_tiles(call));
 }
 
 void large_linear(const Launch& on, const LinearCall& call, const LargeTiles& tiles) {

@@ -1,6 +1,7 @@
 // Matrix products with many rows (prefill): a persistent kernel whose tiles are 128 rows of x by up
 // to 256 rows of weight, loaded by the copy engine and multiplied by warpgroup products, with bias,
-// activation (SwiGLU included) and residual in its last step. Any m; made for m > 128.
+// activation (SwiGLU included), residual and carried norms in its last step. Any m; made for m >
+// 128.
 #pragma once
 
 #include "backend/cuda/launch.h"
@@ -8,11 +9,11 @@
 
 namespace octavo::cuda {
 
-// Everything but carried norms and SwiGLU to float32.
+// Everything but SwiGLU to float32. Norms are carried in bfloat16, from rows of multiples of 8.
 bool large_linear_takes(const LinearCall& call);
 
-// REQUIRES: large_linear_takes(call); out, if of 16-bit values, is 16-byte aligned. `out` may be
-// `residual`.
+// REQUIRES: large_linear_takes(call); out, if of 16-bit values, weighted and next_gain are 16-byte
+// aligned. `out` may be `residual`.
 void large_linear(const Launch& on, const LinearCall& call);
 
 // How the kernel cuts a product.
@@ -24,6 +25,11 @@ struct LargeTiles {
   bool split = true;
 };
 LargeTiles large_linear_tiles(const LinearCall& call, bool may_split = true);
+
+// How many parts of a row's squares the kernel writes, for a call with next_gain.
+int large_linear_square_parts(const LinearCall& call);
+int large_linear_square_parts(const LinearCall& call, const LargeTiles& tiles);
+
 // With the caller's choice; large_linear(on, call) is the one above.
 void large_linear(const Launch& on, const LinearCall& call, const LargeTiles& tiles);
 

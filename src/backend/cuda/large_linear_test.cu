@@ -5,14 +5,18 @@
 #include <cstdio>
 
 #include "backend/cuda/numeric.cuh"
-#include "backend/cuda/testing_device.h"
+#include "backend/cuda/testing_linear.cuh"
 
 namespace octavo::cuda {
 namespace {
 
 using testing::DeviceArray;
+using testing::ProductOptions;
 using testing::random_values;
 using testing::relative_error;
+using testing::worst_element;
+
+constexpr int kWidths[] = {256, 128, 192, 64};  // the first two also with SwiGLU
 
 // One thread for each element of the result, as ops/linear.h says it.
 template <typename T>
@@ -57,18 +61,6 @@ struct Case {
     return text;
   }
 };
-
-// The widest wrong: |out - reference| over what rounding may do to an element; NaN counts as 1e9.
-double worst_element(const std::vector<float>& out, const std::vector<float>& reference,
-                     double step) {
-  double worst = 0;
-  for (size_t i = 0; i < out.size(); ++i) {
-    const double over =
-        std::abs(double{out[i]} - reference[i]) / (step * (0.05 + std::abs(double{reference[i]})));
-    worst = std::max(worst, std::isnan(over) ? 1e9 : over);
-  }
-  return worst;
-}
 
 void check(const Case& c, std::mt19937& random, const LargeTiles& tiles) {
   const int out_columns = c.activation == Activation::kSwiGlu ? c.n / 2 : c.n;
@@ -119,7 +111,7 @@ void check(const Case& c, std::mt19937& random, const LargeTiles& tiles) {
 }
 
 void check_all_tiles(const Case& c, std::mt19937& random) {
-  for (int columns : {256, 192, 128, 64}) {
+  for (int columns : kWidths) {
     if (c.activation == Activation::kSwiGlu && columns % 128 != 0) continue;
     for (bool split : {false, true}) check(c, random, {columns, split});
   }
@@ -202,8 +194,123 @@ TEST(LargeLinear, MatchesTheReferenceOnRandomShapes) {
       c.in_place = c.residual && up_to(2);
       c.out_is_float = !c.in_place && up_to(4) == 0;
     }
-    const int widths[] = {256, 128, 192, 64};
-    check(c, random, {widths[up_to(c.activation == Activation::kSwiGlu ? 2 : 4)], up_to(2) != 0});
+    check(c, random, {kWidths[up_to(c.activation == Activation::kSwiGlu ? 2 : 4)], up_to(2) != 0});
+  }
+}
+
+// Of products with norms: against float64, and what is carried.
+void check_norm(const ProductOptions& options, std::mt19937& random, const LargeTiles& tiles) {
+  SCOPED_TRACE("columns " + std::to_string(tiles.columns) + (tiles.split ? " split" : ""));
+  const auto product = [&](const LinearCall& call) {
+    ASSERT_TRUE(large_linear_takes(call));
+    large_linear({}, call, tiles);
+  };
+  testing::expect_product(options, random, product, [&](const LinearCall& call) {
+    return large_linear_square_parts(call, tiles);
+  });
+}
+
+void check_norm_in_all_tiles(const ProductOptions& options, std::mt19937& random) {
+  int trial = 0;
+  for (int columns : kWidths) {
+    if (options.activation == Activation::kSwiGlu && columns % 128 != 0) continue;
+    for (bool split : {false, true}) {
+      if (testing::wants_trial(trial++)) check_norm(options, random, {columns, split});
+    }
+  }
+}
+
+TEST(LargeLinear, LeavesWhatTheNextNormWants) {
+  SKIP_WITHOUT_GPU();
+  std::mt19937 random(9);
+  check_norm_in_all_tiles({.m = 512, .n = 768, .k = 256, .carries = true}, random);
+  check_norm_in_all_tiles({.m = 300, .n = 1000, .k = 328, .residual = true, .carries = true},
+                          random);
+  check_norm_in_all_tiles({.m = 193, .n = 1032, .k = 72, .bias = true, .carries = true}, random);
+  // Each cluster walks over many tiles.
+  check_norm_in_all_tiles({.m = 1100, .n = 4104, .k = 136, .residual = true, .carries = true},
+                          random);
+  check_norm_in_all_tiles(
+      {.m = 700, .n = 1544, .k = 264, .residual = true, .in_place = true, .carries = true}, random);
+}
+
+TEST(LargeLinear, ScalesByTheSquaresOfTheNormBefore) {
+  SKIP_WITHOUT_GPU();
+  std::mt19937 random(10);
+  check_norm_in_all_tiles({.m = 512, .n = 768, .k = 512, .square_parts = 16}, random);
+  check_norm_in_all_tiles({.m = 300, .n = 1000, .k = 328, .bias = true, .square_parts = 13},
+                          random);
+  check_norm_in_all_tiles({.m = 700,
+                           .n = 1024,
+                           .k = 264,
+                           .activation = Activation::kSwiGlu,
+                           .bias = true,
+                           .square_parts = 64},
+                          random);
+  check_norm_in_all_tiles({.m = 333,
+                           .n = 520,
+                           .k = 136,
+                           .activation = Activation::kGelu,
+                           .bias = true,
+                           .residual = true,
+                           .square_parts = 6},
+                          random);
+  check_norm_in_all_tiles({.m = 130, .n = 1021, .k = 200, .square_parts = 4}, random);
+  check_norm_in_all_tiles({.m = 130, .n = 1024, .k = 200, .out_is_float = true, .square_parts = 8},
+                          random);
+}
+
+TEST(LargeLinear, TakesSquaresInAnyNumberOfParts) {
+  SKIP_WITHOUT_GPU();
+  std::mt19937 random(11);
+  for (int parts : {1, 2, 3, 4, 5, 16, 17, 64, 65, 68, 132, 600}) {
+    check_norm({.m = 190, .n = 256, .k = 192, .bias = true, .square_parts = parts}, random,
+               {128, parts % 2 == 0});
+  }
+}
+
+TEST(LargeLinear, CarriesNormsInRandomShapes) {
+  SKIP_WITHOUT_GPU();
+  std::mt19937 random(12);
+  const auto below = [&](int limit) { return static_cast<int>(random() % limit); };
+  for (int i = 0; i < testing::trials(60); ++i) {
+    ProductOptions o;
+    o.m = 1 + below(below(2) ? 2000 : 200);
+    o.n = 16 * (1 + below(120));
+    o.k = 8 * (1 + below(100));
+    o.activation = static_cast<Activation>(below(4));
+    const bool gated = o.activation == Activation::kSwiGlu;
+    o.bias = below(2);
+    o.residual = !gated && below(2);
+    o.in_place = o.residual && below(2);
+    o.carries = !gated && below(2);
+    if (o.carries) o.n -= 8 * below(2);
+    if (!o.carries || below(2)) o.square_parts = 1 + below(200);
+    check_norm(o, random, {kWidths[below(gated ? 2 : 4)], below(2) != 0});
+  }
+}
+
+TEST(LargeLinear, CarriesANormAsExactlyAsAKernelForIt) {
+  SKIP_WITHOUT_GPU();
+  std::mt19937 random(13);
+  for (int m : {1, 300, 1025}) {
+    SCOPED_TRACE(m);
+    testing::expect_carried_norm_as_exact_as_a_kernel(
+        m, random, [](const LinearCall& call) { large_linear({}, call); },
+        [](const LinearCall& call) { return large_linear_square_parts(call); });
+  }
+}
+
+TEST(LargeLinear, GivesTheSameBitsAgainAndAgainWhileCallsOverlap) {
+  SKIP_WITHOUT_GPU();
+  std::mt19937 random(14);
+  for (int columns : kWidths) {
+    SCOPED_TRACE(columns);
+    const LargeTiles tiles = {columns, true};
+    testing::expect_same_bits_while_calls_overlap(
+        300, random,
+        [&](const Launch& on, const LinearCall& call) { large_linear(on, call, tiles); },
+        [&](const LinearCall& call) { return large_linear_square_parts(call, tiles); });
   }
 }
 
@@ -279,13 +386,6 @@ TEST(LargeLinear, RefusesWhatItCannotDo) {
   LinearCall call;
   call.m = call.n = call.k = 256;
   EXPECT_TRUE(large_linear_takes(call));
-  const float value = 1;
-  call.next_gain = &value;
-  EXPECT_FALSE(large_linear_takes(call));
-  call.next_gain = nullptr;
-  call.squares = &value;
-  EXPECT_FALSE(large_linear_takes(call));
-  call.squares = nullptr;
   call.k = 252;
   EXPECT_FALSE(large_linear_takes(call));
   call.k = 256;
@@ -293,6 +393,24 @@ TEST(LargeLinear, RefusesWhatItCannotDo) {
   EXPECT_TRUE(large_linear_takes(call));
   call.out_is_float = true;
   EXPECT_FALSE(large_linear_takes(call));
+}
+
+TEST(LargeLinear, CarriesNormsInBFloat16Alone) {
+  testing::expect_carries_norms_in_bfloat16_alone(1000, large_linear_takes);
+}
+
+TEST(LargeLinear, CarriesNormsFromRowsOfWholeUnitsAlone) {
+  LinearCall call;
+  call.m = call.k = 256;
+  call.n = 252;
+  EXPECT_TRUE(large_linear_takes(call));
+  const float value = 1;
+  call.squares = &value;
+  EXPECT_TRUE(large_linear_takes(call));
+  call.next_gain = &value;
+  EXPECT_FALSE(large_linear_takes(call));
+  call.n = 248;
+  EXPECT_TRUE(large_linear_takes(call));
 }
 
 }  // namespace

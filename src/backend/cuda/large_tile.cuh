@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "backend/cuda/carried_norm.cuh"
 #include "backend/cuda/linear_call.h"
 
 namespace octavo::cuda::large {
@@ -33,6 +34,7 @@ struct Problem {
   bool out_is_float;
   int out_columns;
   bool whole_units;  // out is 16 bits wide and its rows are multiples of 16 bytes
+  Norm norm;         // a part of a row's squares for each column of tiles
 };
 
 template <int kColumns>

@@ -22,22 +22,12 @@ class Workspace {
 };
 
 void check(const ProductOptions& options, std::mt19937& random, const Workspace& workspace) {
-  SCOPED_TRACE(options.text());
-  const RandomProduct problem(options, random);
-  const DeviceArray out = problem.make_out();
-  LinearCall call = problem.call(out);
-  const testing::Carried carried = problem.make_carried(skinny_linear_square_parts(call));
-  if (options.carries) problem.carry(call, carried);
-  ASSERT_TRUE(skinny_linear_takes(call));
-  skinny_linear({}, call, workspace.data());
-  ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
-  ASSERT_EQ(take_error().code, cudaSuccess);
-  const double error = testing::relative_error(out.read(), problem.expected());
-  EXPECT_LT(error, testing::tolerance(options));
-  EXPECT_FALSE(std::isnan(error));
-  EXPECT_TRUE(out.guard_intact());
-  EXPECT_TRUE(workspace.guard_intact());
-  if (options.carries) expect_carried(carried, out.read(), problem.gain());
+  const auto product = [&](const LinearCall& call) {
+    ASSERT_TRUE(skinny_linear_takes(call));
+    skinny_linear({}, call, workspace.data());
+  };
+  testing::expect_product(options, random, product, skinny_linear_square_parts);
+  EXPECT_TRUE(workspace.guard_intact()) << options.text();
 }
 
 TEST(SkinnyLinear, IsTheProductForEveryClassOfM) {

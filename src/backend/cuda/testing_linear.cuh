@@ -1,5 +1,5 @@
-// For the tests of matrix products of few rows: a product with random operands, what it should give
-// in float64, and how far from that rounding may lead.
+// For the tests of matrix products: a product with random operands, what it should give in float64,
+// and how far from that rounding may lead.
 #pragma once
 
 #include <functional>
@@ -36,15 +36,17 @@ struct ProductOptions {
   int m = 1, n = 64, k = 64;
   Activation activation = Activation::kNone;
   bool bias = false, residual = false, out_is_float = false;
-  bool carries = false;  // a norm of its result: the first product of linear_call.h
-  int square_parts = 0;  // of the norm that x carries, if it is the second
+  bool in_place = false;  // out is the residual
+  bool carries = false;   // a norm of its result: the first product of linear_call.h
+  int square_parts = 0;   // of the norm that x carries, if it is the second
 
   std::string text() const {
     return std::string(to_string(dtype)) + " m " + std::to_string(m) + " n " + std::to_string(n) +
            " k " + std::to_string(k) + " activation " +
            std::to_string(static_cast<int>(activation)) + (bias ? " bias" : "") +
            (residual ? " residual" : "") + (out_is_float ? " float" : "") +
-           (carries ? " carries" : "") + " square parts " + std::to_string(square_parts);
+           (in_place ? " in place" : "") + (carries ? " carries" : "") + " square parts " +
+           std::to_string(square_parts);
   }
 };
 
@@ -218,6 +220,48 @@ inline void expect_carried(const Carried& carried, const std::vector<float>& out
 
 // Says how many parts of squares a call writes.
 using PartsOf = std::function<int(const LinearCall&)>;
+
+// The widest wrong: |out - expected| over what rounding by `step` may do to an element; NaN counts
+// as 1e9.
+inline double worst_element(const std::vector<float>& out, const std::vector<float>& expected,
+                            double step) {
+  double worst = 0;
+  for (size_t i = 0; i < out.size(); ++i) {
+    const double over =
+        std::abs(double{out[i]} - expected[i]) / (step * (0.05 + std::abs(double{expected[i]})));
+    worst = std::max(worst, std::isnan(over) ? 1e9 : over);
+  }
+  return worst;
+}
+
+// One call: its result and what it carries. `product` is called with a LinearCall.
+template <typename Product>
+void expect_product(const ProductOptions& options, std::mt19937& random, const Product& product,
+                    const PartsOf& parts_of) {
+  SCOPED_TRACE(options.text());
+  const RandomProduct problem(options, random);
+  const DeviceArray out = problem.make_out();
+  LinearCall call = problem.call(out);
+  if (options.in_place) {
+    ASSERT_EQ(cudaMemcpy(out.data(), call.residual, out.bytes(), cudaMemcpyDeviceToDevice),
+              cudaSuccess);
+    call.residual = call.out;
+  }
+  const Carried carried = problem.make_carried(parts_of(call));
+  if (options.carries) problem.carry(call, carried);
+  product(call);
+  ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+  ASSERT_EQ(take_error().code, cudaSuccess);
+  const std::vector<float> got = out.read(), expected = problem.expected();
+  const double error = relative_error(got, expected);
+  EXPECT_LT(error, tolerance(options));
+  EXPECT_FALSE(std::isnan(error));
+  if (!options.out_is_float) {
+    EXPECT_LT(worst_element(got, expected, options.dtype == DType::kBF16 ? 0x1p-7 : 0x1p-10), 1);
+  }
+  EXPECT_TRUE(out.guard_intact());
+  if (options.carries) expect_carried(carried, got, problem.gain());
+}
 
 // y = x A^T + residual and z = rms_norm(y) B^T, the norm carried from one product to the other:
 // z errs no more than where a kernel for the norm stands between them. `product` is called with a
