@@ -80,8 +80,8 @@ TEST(ClusterLinear, IsTheProductForRandomShapesAndEpilogues) {
     ProductOptions o;
     o.dtype = below(2) ? DType::kBF16 : DType::kF16;
     o.m = 1 + below(128);
-    o.n = 16 * (1 + below(200));
-    o.k = 8 * (1 + below(below(2) ? 250 : 12));
+    o.n = 16 * (1 + below(testing::length(200)));
+    o.k = 8 * (1 + below(below(2) ? testing::length(250) : 12));
     o.activation = below(3) ? Activation::kNone : Activation::kSwiGlu;
     if (o.activation == Activation::kNone) {
       o.bias = below(2);

@@ -31,7 +31,7 @@ inline bool has_hopper() {
   static_assert(true)
 
 // For a tool that makes a test take a thousand times as long. Then every 23rd trial is made, which
-// has no common factor with what tests count through.
+// has no common factor with what tests count through, and some shapes are a quarter as long.
 inline bool trials_are_few() {
   static const bool few = std::getenv("OCTAVO_FEW_TRIALS") != nullptr;
   return few;
@@ -41,6 +41,9 @@ inline bool wants_trial(int i) {
 }
 inline int trials(int all) {
   return trials_are_few() ? (all + 22) / 23 : all;
+}
+inline int length(int all) {
+  return trials_are_few() ? all / 4 : all;
 }
 
 inline float round_to(DType dtype, float value) {

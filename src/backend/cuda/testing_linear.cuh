@@ -325,8 +325,9 @@ void expect_carried_norm_as_exact_as_a_kernel(int m, std::mt19937& random, const
 template <typename Product>
 void expect_same_bits_while_calls_overlap(int m, std::mt19937& random, const Product& product,
                                           const PartsOf& parts_of = {}) {
-  const RandomProduct up({.m = m, .n = 2048, .k = 1024}, random);
-  const RandomProduct down({.m = m, .n = 1024, .k = 2048}, random);
+  const int wide_columns = length(2048), columns = length(1024);
+  const RandomProduct up({.m = m, .n = wide_columns, .k = columns}, random);
+  const RandomProduct down({.m = m, .n = columns, .k = wide_columns}, random);
   const auto rounds = static_cast<size_t>(trials(40));
   std::vector<DeviceArray> wide, outs;  // of each round its own, poisoned
   std::vector<Carried> carried;
