@@ -132,7 +132,8 @@ class TestingBackend : public Backend {
       const float* x = a.x.as<float>() + m * in;
       for (int64_t n = 0; n < out; ++n) {
         float sum = 0;
-        for (int64_t k = 0; k < in; ++k) sum += x[k] * w.row(n)[k];
+        const float* const row = w.row(n);
+        for (int64_t k = 0; k < in; ++k) sum += x[k] * row[k];
         if (a.squares.defined()) {
           const float* parts = a.squares.as<float>() + 2 * m;
           sum /= std::sqrt((parts[0] + parts[1]) / static_cast<float>(in) + a.norm_eps);
