@@ -104,25 +104,33 @@ void shapes(Bench& b, const Model& model, const std::vector<int>& ms) {
   }
 }
 
+// Of a layer's products, in millions of FLOP, and how often to run them in one measurement.
+struct LayerWork {
+  double mflop = 0;
+  int repeats = 0;
+  LayerWork(const Model& model, int m) {
+    for (const Product& p : model.layer) mflop += tflops(m, p, 1);
+    repeats = std::clamp(static_cast<int>(1e4 / (mflop / 700)), 1, 50);
+  }
+};
+
 void layers(Bench& b, const Model& model, const std::vector<int>& ms) {
   std::printf("%s layers, us and TFLOP/s: own with SwiGLU | own without | cuBLASLt without\n",
               model.name);
   for (int m : ms) {
-    double work = 0;
-    for (const Product& p : model.layer) work += tflops(m, p, 1);
-    const int repeats = std::clamp(static_cast<int>(1e4 / (work / 700)), 1, 50);
+    const LayerWork work(model, m);
     std::printf("%5d", m);
     for (bool gated : {true, false}) {
-      const double us = b.time(repeats, [&] {
+      const double us = b.time(work.repeats, [&] {
         for (const Product& p : model.layer) b.own(gated ? p : ungated(p), m);
       });
-      std::printf(" | %8.1f %4.0f", us, work / us);
+      std::printf(" | %8.1f %4.0f", us, work.mflop / us);
     }
     if (b.library != nullptr) {
-      const double us = b.time(repeats, [&] {
+      const double us = b.time(work.repeats, [&] {
         for (const Product& p : model.layer) b.lt(p, m);
       });
-      std::printf(" | %8.1f %4.0f", us, work / us);
+      std::printf(" | %8.1f %4.0f", us, work.mflop / us);
     }
     std::printf("\n");
   }
@@ -131,12 +139,10 @@ void layers(Bench& b, const Model& model, const std::vector<int>& ms) {
 void norms(Bench& b, const Model& model, const std::vector<int>& ms) {
   std::printf("%s layers, us: without norms | by rms_norm | carried\n", model.name);
   for (int m : ms) {
-    double work = 0;
-    for (const Product& p : model.layer) work += tflops(m, p, 1);
-    const int repeats = std::clamp(static_cast<int>(1e4 / (work / 700)), 1, 50);
+    const LayerWork work(model, m);
     std::printf("%5d", m);
     for (Norms norms : {Norms::kNone, Norms::kKernel, Norms::kCarried}) {
-      const double us = b.time(repeats, [&] {
+      const double us = b.time(work.repeats, [&] {
         for (const Product& p : model.layer) b.own(p, m, norms);
       });
       std::printf(" | %8.1f", us);

@@ -1,8 +1,12 @@
 // A norm carried from one product to the next (linear_call.h), as cluster_linear.h and
 // large_linear.h tell their kernels of it, and the step of the second product that these share.
+// Kernels of another type than bfloat16 (norms_fit()) contain none of this.
 #pragma once
 
+#include <cuda_bf16.h>
+
 #include <cstdint>
+#include <type_traits>
 
 #include "backend/cuda/linear_call.h"
 #include "backend/cuda/warp.cuh"
@@ -32,6 +36,9 @@ inline Norm norm_of(const LinearCall& call, int parts_out) {
           .eps = call.norm_eps,
           .width = call.k};
 }
+
+template <typename T>
+constexpr bool kMayCarry = std::is_same_v<T, __nv_bfloat16>;
 
 __device__ __forceinline__ float sum_of(float v) {
   return v;

@@ -21,7 +21,6 @@
 #pragma once
 
 #include <cstdint>
-#include <type_traits>
 
 #include "backend/cuda/activation.cuh"
 #include "backend/cuda/cluster_linear.h"
@@ -131,9 +130,6 @@ struct Producer {
   }
 };
 
-// A norm is carried in bfloat16 alone.
-template <typename T>
-constexpr bool kMayCarry = std::is_same_v<T, __nv_bfloat16>;
 template <typename T>
 __device__ bool is_scaled(const Problem& p) {
   return kMayCarry<T> && p.norm.squares != nullptr;

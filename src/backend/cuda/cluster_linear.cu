@@ -98,9 +98,7 @@ bool cluster_linear_takes(const LinearCall& call) {
   if (call.dtype != DType::kBF16 && call.dtype != DType::kF16) return false;
   if (call.m < 1 || call.m > cluster::kRows || call.n < 1 || call.k < 1) return false;
   if (call.n % 8 != 0 || call.k % 8 != 0) return false;
-  const bool carries = call.next_gain != nullptr;
-  if ((carries || call.squares != nullptr) && call.dtype != DType::kBF16) return false;
-  if (carries && (call.activation == Activation::kSwiGlu || call.out_is_float)) return false;
+  if (!norms_fit(call)) return false;
   if (call.activation == Activation::kSwiGlu) {
     return call.n % 16 == 0 && call.residual == nullptr && call.bias == nullptr &&
            !call.out_is_float;

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <type_traits>
 
 #include "backend/cuda/activation.cuh"
 #include "backend/cuda/carried_norm.cuh"
@@ -15,10 +14,6 @@
 #include "backend/cuda/warp.cuh"
 
 namespace octavo::cuda::large {
-
-// linear_call.h says why norms are carried in this type alone.
-template <typename T>
-inline constexpr bool kMayCarry = std::is_same_v<T, __nv_bfloat16>;
 
 template <typename T>
 __device__ __forceinline__ bool is_scaled(const Problem& p) {

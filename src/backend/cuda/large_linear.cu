@@ -375,10 +375,9 @@ void start(const Launch& on, const LinearCall& call, const LargeTiles& tiles) {
 }  // namespace large
 
 bool large_linear_takes(const LinearCall& call) {
-  const bool gated = call.activation == Activation::kSwiGlu, carries = call.next_gain != nullptr;
+  const bool gated = call.activation == Activation::kSwiGlu;
   if (call.m < 1 || call.n < 1 || call.k < 1 || call.k % 8 != 0) return false;
-  if ((carries || call.squares != nullptr) && call.dtype != DType::kBF16) return false;
-  if (carries && (gated || call.out_is_float || call.n % 8 != 0)) return false;
+  if (!norms_fit(call) || (call.next_gain != nullptr && call.n % 8 != 0)) return false;
   return !(gated && (call.out_is_float || call.n % 16 != 0 || call.residual != nullptr));
 }
 

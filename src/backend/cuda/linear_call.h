@@ -40,4 +40,12 @@ struct LinearCall {
   float norm_eps = 0;
 };
 
+// Whether what `call` carries of norms, if anything, is as above: for the kernels' own
+// ..._linear_takes().
+inline bool norms_fit(const LinearCall& call) {
+  const bool carries = call.next_gain != nullptr;
+  if (carries && (call.activation == Activation::kSwiGlu || call.out_is_float)) return false;
+  return call.dtype == DType::kBF16 || !(carries || call.squares != nullptr);
+}
+
 }  // namespace octavo::cuda

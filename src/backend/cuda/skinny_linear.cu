@@ -21,9 +21,7 @@ bool skinny_linear_takes(const LinearCall& call) {
   }
   if (call.n % 2 != 0 && (!call.out_is_float || call.residual != nullptr)) return false;
   if (call.next_gain == nullptr && call.squares == nullptr) return true;
-  return call.dtype == DType::kBF16 && call.m <= skinny::kMostCarried &&
-         !(call.next_gain != nullptr &&
-           (call.activation == Activation::kSwiGlu || call.out_is_float));
+  return call.m <= skinny::kMostCarried && norms_fit(call);
 }
 
 int skinny_linear_square_parts(const LinearCall& call) {
